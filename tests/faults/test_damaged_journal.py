@@ -11,6 +11,7 @@ from test_disk import tables
 import llmkit
 from llmkit.cli import main
 from llmkit.store import compaction
+from llmkit.store.lines import verified
 from llmkit.store.packs import SUFFIX
 
 MODELS = ["openai:gpt-6-luna", "mistral:mistral-small-2603"]
@@ -63,9 +64,20 @@ def flipped(finished, folder, seed):
     assert same(before, after) or (aside and "set aside" in said)
 
 
+def test_no_bit_of_a_line_changes_unseen(finished):
+    """Whichever bit it is, the line is not taken for another one."""
+    lines = [line for file in finished[0].glob("*.journal/*.jsonl") for line in file.read_bytes().splitlines()]
+    assert all(map(verified, lines))
+    for line in lines:
+        for place in range(0, len(line), 3):
+            wrong = bytearray(line)
+            wrong[place] ^= 1 << place % 8
+            assert verified(bytes(wrong)) is None, (line, place)
+
+
 def test_no_byte_changes_silently(finished, tmp_path):
     """A wrong byte costs its line at most, is said, and never keeps a catalog from opening."""
-    for seed in range(25):
+    for seed in range(10):
         flipped(finished, tmp_path / str(seed), seed)
 
 
@@ -101,7 +113,7 @@ WORDS = {"missing": "incomplete", "cut": "incomplete", "doubled": "twice", "fore
 
 
 @pytest.mark.parametrize("how", HARMS)
-@pytest.mark.parametrize("times", [5, pytest.param(100, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("times", [3, pytest.param(100, marks=pytest.mark.soak)])
 def test_no_segment_is_harmed_silently(finished, tmp_path, how, times):
     """Whichever segment it is, all tables stay as they were or lines are set aside, and a sentence says so."""
     llmkit.open(tmp_path / "other" / "k.duckdb", simulate=True).close()
@@ -111,7 +123,8 @@ def test_no_segment_is_harmed_silently(finished, tmp_path, how, times):
         chance, folder = random.Random(seed), shutil.copytree(finished[0], tmp_path / "copy")
         if how not in ("missing", "cut"):  # what was in those only the database still has
             (folder / "k.duckdb").unlink()
-        segment = chance.choice(sorted(folder.glob("*.journal/*.jsonl")))
+        segments = sorted(folder.glob("*.journal/*.jsonl"))
+        segment = segments[seed % len(segments)]
         before = sorted((file.name, file.read_bytes()) for file in segment.parent.glob("*.jsonl"))
         HARMS[how](segment, chance, stranger)
         is_harmed = before != sorted((file.name, file.read_bytes()) for file in segment.parent.glob("*.jsonl"))
@@ -153,7 +166,7 @@ def test_a_merged_journal_gives_the_same_tables(merged, tmp_path):
 
 def test_no_byte_of_a_merged_journal_changes_silently(merged, tmp_path):
     """A wrong byte costs its line at most, and none where it is in the pack's own lines."""
-    for seed in range(10):
+    for seed in range(5):
         flipped(merged, tmp_path / str(seed), seed)
 
 
