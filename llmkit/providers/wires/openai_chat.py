@@ -129,10 +129,13 @@ def _with_search(usage: Usage | None, message: Any) -> Usage | None:
 
 
 def _text(content: Any) -> str:
-    """The text of a message; of a list of parts (Mistral) only the text parts, without thinking."""
-    if isinstance(content, str):
-        return string(content)
-    return "".join(map(_part, items(content)))
+    """The text of a message, without thinking: of a list of parts (Mistral) only the text parts, and of a text only
+    what follows the thoughts with which it begins, if the server leaves them there (vLLM without a reasoning parser).
+    """
+    if not isinstance(content, str):
+        return "".join(map(_part, items(content)))
+    text = string(content)
+    return text.partition("</think>")[2].lstrip() if text.lstrip().startswith("<think>") else text
 
 
 def _part(part: Any) -> str:
