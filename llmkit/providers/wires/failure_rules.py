@@ -181,7 +181,7 @@ RULES: tuple[Rule, ...] = (
         statuses="2..|400|403",
         signs="model_not_found|invalid_model|model_decommissioned",
         phrases="model not exist|model not found|is not a valid model|invalid model name|server is pinned to|"
-        "' not found|model is not loaded",  # llama.cpp's router says which
+        "model '[^']{1,200}' not found|model is not loaded",  # as llama.cpp's router says
     ),
     # unambiguous statuses
     Rule(Code.MODEL_NOT_FOUND, "The provider does not know the model, or the base URL is wrong", statuses="404|410"),
