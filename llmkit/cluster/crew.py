@@ -147,6 +147,7 @@ class Crew:
             await self._tasks.__aexit__(None, None, None)
             ending = (self._tell(mate, part.end) for mate in self._mates.values())
             await asyncio.gather(*ending, return_exceptions=True)  # whoever is lost just now has ended anyway
+            await self._link.close()
 
     async def _watch(self) -> None:
         """Add workers that join or return, and give up those that are gone."""

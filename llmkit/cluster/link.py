@@ -6,8 +6,8 @@ Functions, never tasks or actors: Dask would rerun those of a dead worker, and a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from functools import partial
+import pickle
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import anyio
@@ -36,7 +36,8 @@ class Lost(LlmkitError):
 class Link:
     """The workers of one client's cluster, by address. ``timeout`` is the number of seconds they have to answer.
 
-    ``options`` may contain ``trust_network`` and ``worker_timeout``.
+    ``options`` may contain ``trust_network`` and ``worker_timeout``. The connections to the scheduler are its own:
+    a notebook may close its client in the middle of a run.
 
     Raises:
         ValidationError: an option is invalid, Dask is not installed, ``client`` is not a synchronous Dask client, or
@@ -44,11 +45,10 @@ class Link:
     """
 
     def __init__(self, client: Any, options: Mapping[str, Any]) -> None:
-        self._client = client
         self._trust_network = texts.flag(options.get("trust_network", False), "trust_network")
         self.timeout = numbers.whole(options.get("worker_timeout", TIMEOUT), "worker_timeout", 1, 3_600)
         try:
-            from distributed import Client  # takes half a second, and is only needed with a cluster
+            from distributed import Client, rpc  # takes half a second, and is only needed with a cluster
         except ImportError:
             raise ValidationError("on= needs Dask: pip install 'llmkit[cluster]'.", field="on") from None
         if not isinstance(client, Client) or client.asynchronous:
@@ -67,6 +67,13 @@ class Link:
                     "options={'trust_network': True}.",
                     field="on",
                 )
+        scheduler: Any = client.scheduler  # at the address at which this process reaches it, as through a tunnel
+        self._scheduler: Any = rpc(scheduler.address, connection_args=client.connection_args)  # type: ignore[no-untyped-call]
+
+    async def close(self) -> None:
+        """Close the connections; another call opens new ones."""
+        with anyio.move_on_after(self.timeout):
+            await asyncio.gather(*self._scheduler.close_comms())
 
     @property
     def patience(self) -> int:
@@ -84,11 +91,16 @@ class Link:
             Lost: it does not answer, or is gone.
             Exception: what the function has raised, or why it cannot be called: llmkit is missing there, or differs.
         """
-        run = partial(self._client.run, function, *args, workers=[address], on_error="return")
-        answers: dict[str, T] = await self._answer(address, run, self.patience if is_first else self.timeout)
-        if isinstance(error := answers[address], Exception):
+        message = {"op": "run", "function": pickle.dumps(function), "args": pickle.dumps(args)}
+        asking = self._scheduler.broadcast(msg=message, workers=[address], on_error="return_pickle")
+        answer = (await self._answer(address, asking, self.patience if is_first else self.timeout))[address]
+        from distributed.core import clean_exception
+
+        told = answer if isinstance(answer, bytes) else answer.get("exception")  # by the scheduler, or the function
+        if (error := clean_exception(told)[1]) is not None:
             raise Lost(_silent(address, error)) if isinstance(error, OSError | TimeoutError) else error
-        return answers[address]
+        result: T = answer["result"]
+        return result
 
     def call_all(self, function: Callable[..., Awaitable[T]], *args: Any) -> dict[str, T]:
         """Call a function in every worker, from any thread but the background loop's, and wait.
@@ -101,9 +113,12 @@ class Link:
         return background.start(self._call_all, function, *args).result()
 
     async def _call_all(self, function: Callable[..., Awaitable[T]], *args: Any) -> dict[str, T]:
-        there = tuple(await self.addresses())
-        calls = (self.call(address, function, *args, is_first=True) for address in there)
-        results = tuple(zip(there, await asyncio.gather(*calls, return_exceptions=True), strict=True))
+        try:
+            there = tuple(await self.addresses())
+            calls = (self.call(address, function, *args, is_first=True) for address in there)
+            results = tuple(zip(there, await asyncio.gather(*calls, return_exceptions=True), strict=True))
+        finally:
+            await self.close()
         answers = {address: result for address, result in results if not isinstance(result, BaseException)}
         if not answers:
             unfit = (unfit_words(*each) for each in results if not isinstance(each[1], Lost))
@@ -116,20 +131,18 @@ class Link:
         Raises:
             Lost: the scheduler does not answer.
         """
-        answer = await self._answer("The cluster's scheduler", self._client.nthreads, self.timeout)
+        answer = await self._answer("The cluster's scheduler", self._scheduler.ncores(), self.timeout)
         return set(filter(self._is_safe, answer))
 
-    async def _answer(self, whose: str, ask: Callable[..., Coroutine[Any, Any, Any]], within: float) -> Any:
-        """Call a method of the client, which may be closed, in its own event loop."""
+    async def _answer(self, whose: str, asking: Awaitable[Any], within: float) -> Any:
         try:
             with anyio.fail_after(within):
-                future = asyncio.run_coroutine_threadsafe(ask(asynchronous=True), self._client.loop.asyncio_loop)
-                return await asyncio.wrap_future(future)
+                return await asking
         except Exception as error:
             raise Lost(_silent(whose, error)) from error
 
 
-def _silent(whose: str, error: Exception) -> str:
+def _silent(whose: str, error: BaseException) -> str:
     return f"{whose} does not answer: {type(error).__name__}."
 
 

@@ -173,17 +173,17 @@ def test_a_run_whose_scheduler_is_gone_stops_and_is_resumed_elsewhere(kit, sim, 
     assert_completed(kit.resume(run.id, on=client).result(timeout=100), sim)
 
 
-def test_a_run_whose_client_was_closed_stops_and_is_resumed(kit, sim, cluster, client, monkeypatch):
-    """Whoever leaves the client's block too early has to resume the run, not to wait for ever."""
+def test_a_run_whose_client_was_closed_goes_on(kit, sim, cluster):
+    """Whoever leaves the client's block too early has the run nevertheless: it has a connection of its own."""
     with Client(cluster) as closed:
-        slow = Reached(40, lambda: sim.set(latency=1))  # so that the run is not over before the client is closed
-        handle = ask(kit, closed, 60, on_event=slow, options={"worker_timeout": 3})
-        monkeypatch.setattr(link, "LOADING", 5)
+        slow = Reached(40, lambda: sim.set(latency=0.3))  # so that the run is not over before the client is closed
+        handle = ask(kit, closed, 60, on_event=slow)
         assert sim.wait_until(lambda: sim.count("ok") >= 40, 60)
-    run = assert_stopped(handle, sim)
-    monkeypatch.undo()
-    sim.set(latency=0)
-    assert_completed(kit.resume(run.id, on=client).result(timeout=100), sim)
+    assert not handle.done()
+    run = handle.result(timeout=100)
+    assert run.attempts["error_code"].isna().all()
+    assert set(served(sim).values()) == {1}
+    assert_completed(run, sim)
 
 
 @pytest.mark.parametrize("other", [OTHER_VERSION, WITHOUT.format("exchange")], ids=["nonsense", "missing"])

@@ -10,6 +10,9 @@ from cluster_client import ask, flagged, served
 from distributed import Client, LocalCluster
 from waiting import until
 
+import llmkit
+from llmkit.cluster import link
+
 LONGER = 6
 """Seconds for an answer: a nanny would kill its worker after four."""
 
@@ -64,6 +67,18 @@ def test_workers_that_are_told_to_leave_finish_what_is_in_flight(kit, sim, three
     leave(cluster, client)
     assert until(lambda: len(client.scheduler_info()["workers"]) == 1)
     assert_asked_once(handle.result(timeout=100), sim)
+
+
+def test_a_cluster_that_is_closed_in_mid_run_finishes_what_is_in_flight(kit, sim, monkeypatch):
+    """Also after its client: then the run has no worker left, and all that was paid for."""
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+        client.wait_for_workers(2)
+        handle = in_flight(kit, client, sim)
+        monkeypatch.setattr(link, "LOADING", 1)
+    with pytest.raises(llmkit.LlmkitError, match="No worker"):
+        handle.result(timeout=100)
+    assert not flagged(handle.run)
+    assert len(handle.run.turns) == sim.count("billed")
 
 
 def test_a_job_that_is_ended_finishes_what_is_in_flight(kit, sim, tmp_path):
