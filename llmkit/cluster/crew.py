@@ -140,13 +140,15 @@ class Crew:
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(self._watch)
+        ended: Collection[Mate] = ()
         try:
             yield
+            ended = self._mates.values()  # after a failure they keep what could not be saved, as on a full disk
         finally:  # not a with statement: an error of the run is not an error of these tasks
             self._tasks.cancel_scope.cancel()
             await self._tasks.__aexit__(None, None, None)
-            ending = (self._tell(mate, part.end) for mate in self._mates.values())
-            await asyncio.gather(*ending, return_exceptions=True)  # whoever is lost just now has ended anyway
+            telling = (self._tell(mate, part.end) for mate in ended)
+            await asyncio.gather(*telling, return_exceptions=True)  # whoever is lost just now has ended anyway
             await self._link.close()
 
     async def _watch(self) -> None:

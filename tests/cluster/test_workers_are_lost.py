@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from cluster_client import PROVIDERS, ask, flagged, served
+
+import llmkit
 
 CLIENT = Path(__file__).with_name("cluster_client.py")
 
@@ -66,6 +69,24 @@ def test_a_client_is_killed_and_its_workers_keep_the_answers(path, kit, client, 
     run = kit.resume(run_id, on=client, options={"worker_timeout": 6}).result(timeout=120)
     assert run.probes["status"].eq("ok").all()
     assert len(run.probes) == 120
+    assert set(served(sim).values()) == {1}
+    assert len(served(sim)) == 240
+
+
+def test_a_run_that_could_not_save_answers_takes_them_from_the_workers_later(kit, client, sim):
+    """As on a full disk: once there is room, what was paid for is not asked again."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handle = ask(kit, client, 40, options={"worker_timeout": 6})
+    try:
+        assert sim.wait_until(lambda: sim.count("ok") >= 60, timeout=60)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1, before[1]))
+        with pytest.raises(llmkit.LlmkitError, match="cannot be written"):
+            handle.result(timeout=60)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    run = kit.resume(handle.run_id, on=client, options={"worker_timeout": 6}).result(timeout=120)
+    assert run.probes["status"].eq("ok").all()
+    assert not flagged(run)
     assert set(served(sim).values()) == {1}
     assert len(served(sim)) == 240
 
