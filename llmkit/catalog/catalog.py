@@ -261,7 +261,7 @@ class Catalog:
                 )
             if approve_origin or _is_own(provider):
                 self._approve(provider)
-            elif provider.api_key_env and not self._is_approved(provider):
+            elif not self._is_approved(provider):
                 if addresses.is_open(provider.base_url):
                     raise OriginNotApproved(how_to_approve(provider), field="base_url")
                 warn(how_to_approve(provider))
@@ -325,10 +325,11 @@ class Catalog:
             raise ValidationError(f"{what}, as runs refer to it: {remedy}.", field="name")
 
     def _is_approved(self, provider: Provider) -> bool:
-        return self._credentials.origin_allowed(provider.name, provider.base_url, provider.api_key_env)
+        key = provider.api_key_env
+        return key is None or self._credentials.origin_allowed(provider.name, provider.base_url, key)
 
     def _approve(self, provider: Provider) -> None:
-        if not self._is_approved(provider):
+        if provider.api_key_env is not None and not self._is_approved(provider):
             self._credentials.approve_origin(provider.name, provider.base_url, provider.api_key_env)
 
     def set_balance(self, provider: str, amount: Any) -> Provider:

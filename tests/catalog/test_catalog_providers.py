@@ -122,6 +122,13 @@ def test_a_new_address_for_a_key_needs_approval(bench, n_events):
         bench.catalog.update_provider("alpha", base_url="https://good.example:8443/v2")
 
 
+def test_an_address_that_was_approved_without_a_key_is_asked_about_when_it_gets_one(bench):
+    """An approval is for one variable: that a server may be asked does not say that it may have a key."""
+    bench.catalog.add_provider("open", base_url="https://open.example/v1", approve_origin=True)
+    with pytest.raises(OriginNotApproved, match=r"OPEN_KEY is not sent.*approve_origin=True"):
+        bench.catalog.update_provider("open", api_key_env="OPEN_KEY")
+
+
 def test_a_new_remote_provider_is_added_but_gets_no_key_before_approval(bench):
     """Adding warns and says how to approve; approving later or at once both work."""
     with pytest.warns(UserWarning, match=r"update_provider\('router'.*approve_origin=True"):

@@ -156,7 +156,7 @@ async def test_other_hosts_are_reached_through_the_proxy_of_the_environment(monk
     async with speaking(reply or b"") as address, transport() as made:
         proxy = address if reply else "127.0.0.1:9"
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:hunter2%40@{proxy}")
-        made._credentials.approve_origin("canary", "https://api.example.org")
+        made._credentials.approve_origin("canary", "https://api.example.org", "CANARY_KEY")
         failure = await made.send(provider("https://api.example.org"), WIRE, REQUEST)
     assert (failure.code, failure.maybe_billed) == (Code.NETWORK_ERROR, False)
     assert "proxy" in failure.message
@@ -195,7 +195,7 @@ async def test_a_proxy_that_is_none_is_one_failure_of_the_provider(monkeypatch, 
         return web.json_response({})
 
     async with serving(handler) as url, transport() as made:
-        made._credentials.approve_origin("canary", "https://api.example.org")
+        made._credentials.approve_origin("canary", "https://api.example.org", "CANARY_KEY")
         failure = await made.send(provider("https://api.example.org"), WIRE, REQUEST)
         assert (await made.send(provider(url), WIRE, REQUEST)).status == 200
     assert (failure.scope, failure.retryable, failure.maybe_billed) == ("provider", False, False)
@@ -212,7 +212,7 @@ async def test_certificates_that_cannot_be_read_concern_secure_connections_alone
         return web.json_response({})
 
     async with serving(handler) as url, transport() as made:
-        made._credentials.approve_origin("canary", "https://127.0.0.1:9")
+        made._credentials.approve_origin("canary", "https://127.0.0.1:9", "CANARY_KEY")
         for content in (None, b"", b"no certificate"):
             if content is not None:
                 bad.write_bytes(content)

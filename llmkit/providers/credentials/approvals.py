@@ -14,7 +14,7 @@ from llmkit.records.private_files import replace_private
 class Approvals:
     """This user's approvals on this machine, by provider name: a JSON file of mode 0600.
 
-    Each is an origin and, after a space, the variable whose key may be sent there; earlier versions stored no variable.
+    Each is an origin and, after a space, the variable whose key may be sent there.
 
     Raises:
         ValidationError: the file, whenever it is read, is damaged.

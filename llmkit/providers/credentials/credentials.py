@@ -13,7 +13,7 @@ from llmkit.providers.credentials.approvals import Approvals
 from llmkit.providers.credentials.key_names import is_of_provider, names_api_key
 from llmkit.providers.credentials.keys import Key, checked_key, read_dotenv
 from llmkit.records import Provider
-from llmkit.records.checks.addresses import can_be_asked, is_loopback, is_open, origin_of
+from llmkit.records.checks.addresses import can_be_asked, is_open, origin_of
 from llmkit.records.private_files import config_folder
 
 ALTERNATIVES: Mapping[str, tuple[str, ...]] = MappingProxyType({"GOOGLE_API_KEY": ("GEMINI_API_KEY",)})
@@ -82,10 +82,9 @@ class Credentials:
             raise ValidationError("No key was typed.", field="api_key_env")
         self._typed[provider.api_key_env] = checked_key(key, "the prompt")
 
-    def origin_allowed(self, provider_name: str, base_url: str, variable: str | None = None) -> bool:
+    def origin_allowed(self, provider_name: str, base_url: str, variable: str) -> bool:
         """Whether the provider's key in ``variable`` may be sent there: it was approved for that address, or the
-        address is shipped and the variable bears the provider's name. Without ``variable``: whether the address is
-        shipped, approved for any variable, or this machine.
+        address is shipped and the variable bears the provider's name.
         """
         try:
             origin = origin_of(base_url)
@@ -94,16 +93,11 @@ class Credentials:
         if not can_be_asked(origin):
             return False
         is_shipped = origin in map(origin_of, self._shipped(provider_name))
-        if variable is None:
-            if is_shipped or is_loopback(origin):
-                return True
-            return any(origin in each.split() for each in self._approvals.of(provider_name))
         if is_shipped and is_of_provider(variable, provider_name):
             return True
-        approved = self._approvals.of(provider_name)
-        return f"{origin} {variable}" in approved or (origin in approved and names_api_key(variable))
+        return f"{origin} {variable}" in self._approvals.of(provider_name)
 
-    def approve_origin(self, provider_name: str, base_url: str, variable: str | None = None) -> None:
+    def approve_origin(self, provider_name: str, base_url: str, variable: str) -> None:
         """Permanently allow this user on this machine to send the provider's key in ``variable`` to this URL's origin.
 
         Raises:
@@ -112,7 +106,7 @@ class Credentials:
         origin = origin_of(base_url)
         if not can_be_asked(origin):
             raise ValidationError(f"{origin} is not https: {_IN_THE_OPEN}", field="base_url")
-        self._approvals.add(provider_name, origin if variable is None else f"{origin} {variable}")
+        self._approvals.add(provider_name, f"{origin} {variable}")
 
     def check(self, provider: Provider) -> None:
         """Check that the provider's key may be sent to its ``base_url``.
