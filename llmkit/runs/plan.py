@@ -17,7 +17,7 @@ from llmkit.records import Call, Message, Model, Params, Request, Scenario
 from llmkit.records.checks import numbers
 from llmkit.records.typed_questions import Order
 from llmkit.runs.parameters import MAX_SEED
-from llmkit.runs.prefixes import BYTES_PER_TOKEN, Beginning, Block, Division, Parts
+from llmkit.runs.prefixes import BYTES_PER_TOKEN, Beginning, Block, Parts, divided
 
 AskingOrder = Literal["interleaved", "sequential", "cache"]
 
@@ -226,13 +226,13 @@ def divide(plan: Plan, repeats: int) -> list[Block]:
     """The scenarios of a plan, each asked ``repeats`` times, in blocks that share a beginning long enough for at least
     one provider's cache.
     """
-    division = Division(
-        parts=[parts_of(scenario) for scenario in plan.scenarios],
+    return divided(
+        [parts_of(scenario) for scenario in plan.scenarios],
+        random.Random(plan.order_seed),
         repeats=repeats,
         least=min(_cacheable(config.model) for config in plan.configs),
         before=max(_size(config.system or "") for config in plan.configs),
     )
-    return division.blocks(random.Random(plan.order_seed))
 
 
 def parts_of(scenario: Scenario) -> Parts:

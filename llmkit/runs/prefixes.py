@@ -29,48 +29,40 @@ class Block:
     shared: tuple[Beginning, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Division:
-    """Divides scenarios into blocks by their shared beginnings.
+def divided(parts: Sequence[Parts], generator: Random, *, repeats: int, least: int, before: int) -> list[Block]:
+    """Scenarios in blocks by their shared beginnings, shuffled so that those with a common beginning stay adjacent.
 
     Each scenario is asked ``repeats`` times. Scenarios form a block of their own when they share at least ``least``
     bytes more than they do with others; ``before`` bytes, which precede all scenarios, count towards that.
     """
 
-    parts: Sequence[Parts]
-    repeats: int
-    least: int
-    before: int = 0
-
-    def blocks(self, generator: Random) -> list[Block]:
-        """The blocks, shuffled so that those with a common beginning stay adjacent."""
-        members = sorted(range(len(self.parts)), key=lambda number: self.parts[number])
-        return self._divided(members, (), generator)
-
-    def _divided(self, members: Sequence[int], shared: tuple[Beginning, ...], generator: Random) -> list[Block]:
-        begun = shared[-1].size if shared else -self.before
-        families = [each for each in self._families(members, begun + self.least) if len(each) * self.repeats > 1]
+    def blocks(members: Sequence[int], shared: tuple[Beginning, ...]) -> list[Block]:
+        size = least + (shared[-1].size if shared else -before)
+        families = [each for each in _families(parts, members, size) if len(each) * repeats > 1]
         if not families:
             return [Block(tuple(members), shared)]
-        divided = []
+        parted = []
         for family in families:
-            beginning = Beginning(alike(self.parts[family[0]], self.parts[family[-1]]), len(family), family[0])
-            divided.append(self._divided(family, (*shared, beginning), generator))
+            beginning = Beginning(alike(parts[family[0]], parts[family[-1]]), len(family), family[0])
+            parted.append(blocks(family, (*shared, beginning)))
         others = set(members).difference(*families)
         if others:
-            divided.append([Block(tuple(sorted(others)), shared)])
-        generator.shuffle(divided)
-        return [block for blocks in divided for block in blocks]
+            parted.append([Block(tuple(sorted(others)), shared)])
+        generator.shuffle(parted)
+        return [block for some in parted for block in some]
 
-    def _families(self, members: Sequence[int], size: int) -> list[list[int]]:
-        """Groups of sorted members that share their first ``size`` bytes; a long enough member alone is one, too."""
-        families: list[list[int]] = []
-        for member in members:
-            if families and alike(self.parts[families[-1][-1]], self.parts[member]) >= size:
-                families[-1].append(member)
-            elif sum(map(len, self.parts[member])) >= size:
-                families.append([member])
-        return families
+    return blocks(sorted(range(len(parts)), key=lambda number: parts[number]), ())
+
+
+def _families(parts: Sequence[Parts], members: Sequence[int], size: int) -> list[list[int]]:
+    """Groups of sorted members that share their first ``size`` bytes; a long enough member alone is one, too."""
+    families: list[list[int]] = []
+    for member in members:
+        if families and alike(parts[families[-1][-1]], parts[member]) >= size:
+            families[-1].append(member)
+        elif sum(map(len, parts[member])) >= size:
+            families.append([member])
+    return families
 
 
 def alike(one: Parts, other: Parts) -> int:

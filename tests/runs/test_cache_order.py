@@ -16,7 +16,7 @@ import llmkit
 from llmkit.providers.wires.anthropic_messages import AnthropicMessages
 from llmkit.records import Call, Message, Model, Params, Scenario
 from llmkit.runs.plan import Configuration, Plan
-from llmkit.runs.prefixes import Division, alike
+from llmkit.runs.prefixes import alike, divided
 
 AUTOMATIC, MARKED = "openai:gpt-5.4-mini", "anthropic:claude-haiku-5-5"
 RULES = "".join(f"Rule {n} of this house concerns the keeping of bees. " for n in range(240))[:12_000]
@@ -235,7 +235,7 @@ TEXTS = st.lists(st.lists(PART, min_size=2, max_size=4), min_size=1)
 def test_blocks_divide_and_share_what_they_say(texts, repeats, least, before):
     """Every scenario is in one block; beginnings grow by what is worth a block, and all of a block have them."""
     parts = [tuple(text.encode() for text in each) for each in texts]
-    blocks = Division(parts=parts, repeats=repeats, least=least, before=before).blocks(Random(1))
+    blocks = divided(parts, Random(1), repeats=repeats, least=least, before=before)
     assert sorted(number for block in blocks for number in block.scenarios) == list(range(len(parts)))
     for block in blocks:
         sizes = [-before, *(each.size for each in block.shared)]
