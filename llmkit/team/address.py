@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Generator, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -78,9 +79,9 @@ class Address:
         known = {"user": "", "host": "localhost", **self._parameters}
         return f"{known['user']}@{known['host']}/{known.get('dbname', known['user'])}"
 
-    def session(self, *, autocommit: bool = False) -> psycopg.Connection[tuple[Any, ...]]:
+    def session(self) -> psycopg.Connection[tuple[Any, ...]]:
         """A new session; inside :meth:`reached`."""
-        return _Session.connect(autocommit=autocommit, prepare_threshold=None, **self._parameters)
+        return _Session.connect(autocommit=True, prepare_threshold=None, **self._parameters)
 
     @contextlib.contextmanager
     def reached(self) -> Iterator[None]:
@@ -103,8 +104,17 @@ class Address:
 
     def check(self, session: psycopg.Connection[tuple[Any, ...]], *, is_new: bool = False) -> int:
         """The version of the database's schema: the current one, or with ``is_new`` any earlier one (0: none)."""
-        exists = session.execute("SELECT to_regclass('llmkit_team') IS NOT NULL").fetchone() == (True,)
-        row = session.execute("SELECT max(version) FROM llmkit_team").fetchone() if exists else None
+        places = session.execute("""
+            SELECT pg_table_is_visible(oid), relnamespace::regnamespace::TEXT FROM pg_class
+            WHERE relname = 'llmkit_team' ORDER BY 1 DESC""").fetchall()
+        is_seen = bool(places) and places[0][0]
+        if places and not (is_seen or is_new):  # else a colleague would found a team of one, with all of the limits
+            raise ValidationError(
+                f"The team in {self!r} is in the schema {places[0][1]}, which is not on your search_path: add "
+                f"?options=-csearch_path%3D{quote(places[0][1])} to the URL.",
+                field="team",
+            )
+        row = session.execute("SELECT max(version) FROM llmkit_team").fetchone() if is_seen else None
         version = int(row[0] or 0) if row else 0
         if version > len(_STEPS):
             raise ValidationError(f"{self!r} was prepared by a newer llmkit: pip install -U llmkit.", field="team")
@@ -121,7 +131,7 @@ def init(url: str) -> str:
         ValidationError: not a PostgreSQL URL, or a newer llmkit has prepared it.
     """
     address = Address(url)
-    with address.reached(), address.session() as session:
+    with address.reached(), address.session() as session, session.transaction():
         session.execute("SELECT pg_advisory_xact_lock(%s, 0)", [LOCKS])
         for step in _STEPS[address.check(session, is_new=True) :]:
             session.execute(step)

@@ -57,7 +57,7 @@ class Relay:
     def __init__(self, address: Address) -> None:
         self._address = address
         with address.reached(), contextlib.ExitStack() as failing:
-            self._session = failing.enter_context(address.session(autocommit=True))
+            self._session = failing.enter_context(address.session())
             address.check(self._session)
             failing.pop_all()
 

@@ -38,6 +38,21 @@ def test_a_database_that_is_not_prepared_says_how_to(server, tmp_path, capsys):
     assert "pip install -U llmkit" in capsys.readouterr().err
 
 
+def test_a_team_in_a_schema_of_another_name_is_found(server, url, member, tmp_path):
+    """A colleague whose search_path leaves it out is told what to add to the URL, and does not found a second team."""
+    with psycopg.connect(url) as session:
+        session.execute('CREATE SCHEMA "Anna"; CREATE SCHEMA ben')
+        for table in ("team", "parts", "members", "stakes"):
+            session.execute(f'ALTER TABLE llmkit_{table} SET SCHEMA "Anna"')
+    with pytest.raises(llmkit.ValidationError, match='is in the schema "Anna", which is not on your') as refused:
+        llmkit.open(tmp_path / "k.duckdb", team=url)
+    option = str(refused.value).partition("add ")[2].partition(" to")[0]
+    assert member("anna", team=f"{url}{option}").team()["actor"].tolist() == ["anna"]
+    other = f"{url}?options=-csearch_path%3Dben"
+    assert main(["team", "init", other]) == 0
+    assert member("ben", team=other).team()["actor"].tolist() == ["ben"]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
