@@ -190,6 +190,13 @@ class Plan:
         beginnings = self.worth_caching(config, self.block_of(position))
         return tuple((beginning, config.model.reference, config.system) for beginning in beginnings)
 
+    def alike(self, probe: Probe) -> Hashable:
+        """Equal for probes whose calls differ only in their texts; ``None`` if its question makes a call different."""
+        config = probe.config
+        if probe.scenario.question is not None:
+            return None
+        return config.label, None if config.params.seed is None else probe.sample
+
     def call(
         self, probe: Probe, answers: Sequence[str] = (), model: Model | None = None, *, in_batches: bool = False
     ) -> Call:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from llmkit.errors import ValidationError
 from llmkit.money import pricing
 from llmkit.providers.wires import wire_for
+from llmkit.providers.wires.body_templates import Questions
 from llmkit.records import Provider
 from llmkit.records.checks import numbers
 from llmkit.runs.conversation import passes
@@ -89,9 +90,10 @@ def reused_answers(
     answers: dict[int, list[StoredAnswer]] = {}
     whole: set[int] = set()
     going_on: Iterable[int] = range(len(plan))
+    bodies = Questions()
     only_count = only_count and check is None and not any(each.question or each.followups for each in plan.scenarios)
     look_up = partial(bought.answers, simulated=simulated, since=since, only_count=only_count)
-    while questions := list(_questions(plan, providers, going_on, answers)):
+    while questions := list(_questions(plan, providers, going_on, answers, bodies)):
         going_on = []
         for answer in store.read(partial(look_up, questions=questions)):
             position = answer.position
@@ -108,6 +110,7 @@ def _questions(
     providers: Mapping[str, Provider],
     positions: Iterable[int],
     answers: Mapping[int, Sequence[StoredAnswer]],
+    bodies: Questions,
 ) -> Iterator[bought.Question]:
     """The next request of each conversation, given its answers so far."""
     wires = {model.reference: wire_for(providers[model.provider], model) for model in plan.models}
@@ -119,7 +122,7 @@ def _questions(
         yield bought.Question(
             position=position,
             turn=len(earlier) + 1,
-            request_hash=events.body_hash(wires[model].build(call).question_json),
+            request_hash=events.body_hash(bodies.json(wires[model], call, plan.alike(probe))),
             model=model,
             sample=probe.sample,
             source=earlier[-1].source if earlier else None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -282,9 +281,3 @@ def test_every_request_is_json_and_says_all_that_it_left_out(wire: str, params: 
 
 def _fields(made: Call) -> dict[str, Any]:
     return {"model": made.model, "messages": made.messages, "system": made.system}
-
-
-def test_marks_for_a_cache_change_no_question() -> None:
-    """A request with a marked beginning asks the same as one without."""
-    wire, marked = spoken(ANTHROPIC, "anthropic"), replace(call("anthropic"), marks=(5,))
-    assert wire.build(marked).question_json == wire.build(replace(marked, marks=())).question_json
