@@ -190,6 +190,7 @@ RULES: tuple[Rule, ...] = (
     Rule(Code.TIMEOUT, statuses="408|504|524"),
     Rule(Code.SERVER_ERROR, "The provider had a conflict of its own", statuses="409"),
     Rule(Code.VALIDATION_ERROR, "The server does not offer what is asked of it", statuses="501"),
+    Rule(Code.VALIDATION_ERROR, statuses="500", phrases=r"'loc': \('body',"),  # of FastAPI, in llama-cpp-python
     Rule(Code.SERVER_ERROR, statuses="5.."),
     Rule(
         Code.VALIDATION_ERROR,
