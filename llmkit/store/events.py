@@ -39,7 +39,7 @@ from llmkit.store.lines import SEARCHED, Event, pointer
 
 _PER_LINE = 100
 """Scenarios per line."""
-_PIECE = 1 << 16
+_PIECE = 1 << 14
 """Characters, or bytes of a reply, per line of a long text."""
 
 Entity = Literal["provider", "model", "price", "setting", "balance", "sync"]
