@@ -150,7 +150,14 @@ class Run:
     @property
     def probes(self) -> pd.DataFrame:
         """One row per scenario × model × sample, whatever happened; see ``llmkit.records.columns.PROBES``."""
-        frame = self._table("probes", ("position",))
+        frame, names, questions = self._store.ask_of_run(
+            self.id,
+            lambda c, row: (
+                self._frame(c, row, "probes", ("position",)),
+                queries.dimension_names(c, self.id),
+                queries.questions(c, self.id),
+            ),
+        )
         # what has ended counts its own, such as one that was cancelled while its batch went on
         is_pending = frame["status"] == "pending"
         if is_pending.any() and not self._store.is_live(self.id):
@@ -158,9 +165,6 @@ class Run:
             more = frame["position"].map(lost).where(is_pending, 0)
             for name in ("attempts", "maybe_billed"):
                 frame[name] += more
-        names, questions = self._look(
-            lambda c, run_id: (queries.dimension_names(c, run_id), queries.questions(c, run_id))
-        )
         dimensions = {name: columns.column([row.get(name) for row in frame["dimensions"]]) for name in names}
         answers = answer_columns(list(frame["answer"]), questions)
         notes = note_columns(list(frame["notes"]), {*columns.PROBES, *names})
@@ -531,15 +535,14 @@ class Run:
         return stored_plan(self._store.run(self.id, with_scenarios=True))
 
     def _table(self, name: str, order: Sequence[str]) -> pd.DataFrame:
-        run_rows.check_texts(self._row())
+        return self._store.ask_of_run(self.id, lambda c, row: self._frame(c, row, name, order))
 
-        def ask(connection: Snapshot, run_id: str) -> pd.DataFrame:
-            if run_rows.fits(connection, run_id):
-                return queries.table(connection, name, run_id, order, self._first)
-            raise ValidationError(
-                f"run.{name} would not fit into memory: ask kit.sql(...) for a part, read run.batches({name!r}), or "
-                "run.archive(folder), which llmkit.dataset(folder) reads.",
-                field=name,
-            )
-
-        return self._look(ask)
+    def _frame(self, connection: Snapshot, row: Mapping[str, Any], name: str, order: Sequence[str]) -> pd.DataFrame:
+        run_rows.check_texts(row)
+        if run_rows.fits(connection, self.id):
+            return queries.table(connection, name, self.id, order, self._first)
+        raise ValidationError(
+            f"run.{name} would not fit into memory: ask kit.sql(...) for a part, read run.batches({name!r}), or "
+            "run.archive(folder), which llmkit.dataset(folder) reads.",
+            field=name,
+        )

@@ -197,21 +197,31 @@ class Store:
         return self.read(question, catalog_only=catalog_only, confined=confined)
 
     def run(self, run_id: str, *, with_scenarios: bool = False) -> dict[str, Any]:
-        """A run's own row, with its ``scenarios`` if requested. If colleagues asked it, its texts are fetched first.
+        """A run's own row; with its ``scenarios`` if requested, or a ValidationError if they are not here."""
+        if not with_scenarios:
+            return self.ask_of_run(run_id, lambda _, row: row)
+        return self.ask_of_run(run_id, lambda c, row: {**row, "scenarios": run_rows.scenario_rows(c, row)}, whole=True)
+
+    def ask_of_run(
+        self, run_id: str, question: Callable[[duckdb.DuckDBPyConnection, dict[str, Any]], T], whole: bool = False
+    ) -> T:
+        """Ask something of a run, given its own row. If colleagues asked it, its texts are fetched first.
 
         Raises:
-            RunNotFound: no run has that id; ValidationError: its scenarios are requested but are not here.
+            RunNotFound: no run has that id.
         """
         if not isinstance(run_id, str):
             raise RunNotFound(
                 f"Name a run by its id, such as kit.runs()['run_id'][0] or run.id, not by {shapes.kind(run_id)}."
             )
         self.peers.fetch(run_id)
-        ask = self.read if with_scenarios else partial(self.look, about=run_id)
-        row = ask(lambda c: run_rows.run_row(c, run_id))
-        if row is None:
+
+        def ask(connection: duckdb.DuckDBPyConnection) -> T:
+            if row := run_rows.run_row(connection, run_id):
+                return question(connection, row)
             raise RunNotFound(f"There is no run {run_id!r} in {self.path}. kit.runs() lists all runs.")
-        return {**row, "scenarios": self.read(lambda c: run_rows.scenario_rows(c, row))} if with_scenarios else row
+
+        return self.read(ask) if whole else self.look(ask, run_id)
 
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Run the user's own SELECT on a connection that can neither write nor reach other files.
