@@ -103,13 +103,15 @@ class Link:
         return result
 
     def call_all(self, function: Callable[..., Awaitable[T]], *args: Any) -> dict[str, T]:
-        """Call a function in every worker, from any thread but the background loop's, and wait.
+        """Call a function in every worker, and wait.
 
         Returns the results by address of those that answer.
 
         Raises:
-            LlmkitError: none does.
+            LlmkitError: none does, or this is called by a listener, for which that loop would wait for ever.
         """
+        if background.is_here():
+            raise LlmkitError("A listener cannot start a run on a cluster. Start it where the other run was started.")
         return background.start(self._call_all, function, *args).result()
 
     async def _call_all(self, function: Callable[..., Awaitable[T]], *args: Any) -> dict[str, T]:

@@ -137,6 +137,19 @@ def test_a_run_is_cancelled_as_any_other(kit, client, sim):
     assert len(run.turns) == sim.count("billed")
 
 
+def test_a_listener_that_starts_a_run_on_a_cluster_is_refused(kit, client):
+    """Its thread is the one that asks the workers, for which it would wait for ever, and all runs with it."""
+    told = []
+
+    def listen(_):
+        with pytest.raises(llmkit.LlmkitError, match="listener cannot start") as refused:
+            ask(kit, client, 1)
+        told.append(refused)
+
+    assert ask(kit, client, 1, on_event=listen).result(timeout=60).status == "completed"
+    assert told
+
+
 def test_a_refusal_of_the_provider_ends_its_probes_only(kit, client, sim):
     """The rules of a run on one machine hold: a refused key skips that provider's rest."""
     sim.set(faults={"openai": {"auth": 1.0}})
