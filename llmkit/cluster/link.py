@@ -108,7 +108,7 @@ class Link:
         Returns the results by address of those that answer.
 
         Raises:
-            LlmkitError: none does, or this is called by a listener, for which that loop would wait for ever.
+            LlmkitError: none does, or this is called by a listener, on the loop that asks them.
         """
         if background.is_here():
             raise LlmkitError("A listener cannot start a run on a cluster. Start it where the other run was started.")
