@@ -81,7 +81,7 @@ def answers(runs: Iterable[Answered]) -> dict[str, Any]:
     questions: dict[str | None, int] = {}  # with their options, in each order in which they were asked
     probes: list[dict[str, Any]] = []
     for run, frame, notes in frames:
-        turns, name = _turns(run.turns), f"{run.name} ({run.id})" if run.name else run.id
+        turns, name = _turns(run.turns), f"{given} ({run.id})" if (given := run.name) else run.id
         earlier, asked = run.earlier_turns, run.question_texts
         for row in columns.rows(frame[[name for name in frame if name in _READ or name not in columns.PROBES]]):
             key = (run.id, row["scenario_id"])
