@@ -96,6 +96,7 @@ def plot_cost_and_latency(probes: pd.DataFrame, ax: axes.Axes | None = None, *, 
             **at,
         )
     _say_how_many(ax, len(groups))
+    ax.update_datalim([(0, 0)])  # so that points of nearly one time or cost keep away from the edges
     ax.margins(x=0.1, y=0.2)
     ax.set_ylim(bottom=0)
     ax.set_xlim(left=0)

@@ -168,6 +168,13 @@ def test_every_model_has_a_point_of_its_own():
     assert len({(line.get_color(), line.get_marker()) for line in ax.lines}) == charts.MOST
 
 
+def test_points_of_nearly_one_time_are_whole():
+    """Models that take about as long as each other are drawn away from the right edge of the chart."""
+    ax = charts.plot_cost_and_latency(table(model=["a", "b"], latency_s=[9.99, 10.0], estimated_cost=[0.5, 0.51]))
+    assert ax.get_xlim()[1] > 10.5
+    assert ax.get_ylim()[1] > 0.55
+
+
 def test_one_answer_is_a_chart_too():
     """As many rows as columns to group by confuse nothing."""
     ax = charts.plot_shares(table(model=["m"], code=["cost"]), "code")
