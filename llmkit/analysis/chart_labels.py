@@ -23,9 +23,11 @@ def shortened(label: str) -> str:
     return label[: bisect(ends, _LONGEST - 1)].rstrip() + "…"
 
 
-def legend_above(ax: Axes, columns: int = 4) -> None:
-    """Put the legend above the axes, clear of the data."""
-    where: Mapping[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1)}
+def legend_above(ax: Axes, columns: int = 4, drawn: Sequence[Any] | None = None) -> None:
+    """Put the legend above the axes, clear of the data. ``drawn`` is what it names, whatever the names: by itself
+    matplotlib leaves out those that begin with an underscore.
+    """
+    where: Mapping[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "handles": drawn}
     legend = ax.legend(frameon=False, fontsize="small", ncols=columns, labelcolor=GREY, **where)
     for entry in legend.get_texts():
         entry.set_parse_math(False)

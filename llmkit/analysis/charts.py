@@ -79,6 +79,7 @@ def plot_cost_and_latency(probes: pd.DataFrame, ax: axes.Axes | None = None, *, 
     shown = groups[:MOST]
     columns = legend_columns([name for name, _ in shown], ())
     ax = axes_for(ax, 12 + len(shown) // columns // 2)
+    drawn: list[Any] = []
     for number, (name, group) in enumerate(shown):
         costs = group["estimated_cost"].astype(float)
         priced = int(costs.notna().sum())
@@ -86,7 +87,7 @@ def plot_cost_and_latency(probes: pd.DataFrame, ax: axes.Axes | None = None, *, 
         words = "" if priced == len(costs) else f" ({priced:,} of {len(costs):,} priced)" if known else " (unpriced)"
         at: dict[str, Any] = {} if known else {"transform": ax.get_xaxis_transform(), "clip_on": False}
         colour, marker = COLOURS[number % len(COLOURS)], _MARKERS[number // len(COLOURS)]
-        ax.plot(
+        drawn += ax.plot(
             [float(group["latency_s"].median())],
             [float(costs.mean()) if known else 0.0],
             marker,
@@ -105,7 +106,7 @@ def plot_cost_and_latency(probes: pd.DataFrame, ax: axes.Axes | None = None, *, 
     ax.yaxis.set_major_formatter(lambda cost, _: dollars(cost))
     ax.spines[["top", "right"]].set_visible(False)
     if shown:
-        legend_above(ax, columns)
+        legend_above(ax, columns, drawn)
     return ax
 
 
@@ -119,10 +120,11 @@ def plot_shares(probes: pd.DataFrame, of: str, ax: axes.Axes | None = None, *, b
     names = [f"{name} (n = {rows['n'].iloc[0]:,})" for name, rows in shown]
     columns = legend_columns(labels, names)
     ax = axes_for(ax, max(len(shown), round(len(shown) * len(values) / 3)) + len(values) // columns // 2)
+    drawn: list[Any] = []
     for number, (value, label) in enumerate(zip(values, labels, strict=True)):
         percent = 100 * pd.concat(rows[rows["value"] == value] for _, rows in shown)[["share", "low", "high"]]
         offset = 0.7 * (0.5 - (number + 0.5) / len(values))
-        ax.errorbar(
+        bars = ax.errorbar(
             percent["share"],
             [place + offset for place in range(len(shown))],
             xerr=[percent["share"] - percent["low"], percent["high"] - percent["share"]],
@@ -132,10 +134,11 @@ def plot_shares(probes: pd.DataFrame, of: str, ax: axes.Axes | None = None, *, b
             color=GREY if value == OTHER else COLOURS[number],
             label=label,
         )
+        drawn.append(bars)
     finish(ax, names, "Share of answers (%)", len(groups))
     ax.set_xlim(-1, 101)
     if values:
-        legend_above(ax, columns)
+        legend_above(ax, columns, drawn)
     return ax
 
 

@@ -175,6 +175,14 @@ def test_points_of_nearly_one_time_are_whole():
     assert ax.get_ylim()[1] > 0.55
 
 
+def test_names_that_begin_with_an_underscore_are_in_the_legend():
+    """A label like ``_base`` is a name like any other, of a configuration or of a code."""
+    points = charts.plot_cost_and_latency(table(model=["_base", "b"], latency_s=[1.0, 2.0], estimated_cost=0.5))
+    shares = charts.plot_shares(table(model=["m", "m"], code=["_none", "yes"]), "code")
+    assert [text.get_text() for text in points.get_legend().get_texts()] == ["_base", "b"]
+    assert sorted(text.get_text() for text in shares.get_legend().get_texts()) == ["_none", "yes"]
+
+
 def test_one_answer_is_a_chart_too():
     """As many rows as columns to group by confuse nothing."""
     ax = charts.plot_shares(table(model=["m"], code=["cost"]), "code")
