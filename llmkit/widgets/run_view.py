@@ -110,7 +110,7 @@ class RunView(Panel):
         """Show the end of the resumed run; called on a separate thread."""
         self.notice.clear()
         self._place.children = ()
-        self.attempt(self.refresh)
+        self.attempt(self.renew)
 
     def _ipython_display_(self) -> None:
         self.reader._ipython_display_()

@@ -3,7 +3,9 @@ import math
 import subprocess
 import textwrap
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 from runs import LUNA, SMALL, TWO, hold_after, html_of, rehearsing, wait_for
 from widget_actions import buttons, text_of
 
@@ -113,6 +115,31 @@ def test_a_cancelled_run_is_resumed_from_its_view(kit, sim):
     wait_for(view.summary, "value", lambda: ">completed<" in view.summary.value)
     assert "40 of 40" in view.summary.value
     assert "Resume" not in buttons(view.widget)
+
+
+def test_a_saved_notebook_shows_the_end_of_a_run_that_its_view_resumed(database):
+    """What a view leaves in its output does not say for ever that the run is in progress."""
+    cells = f"""
+        import llmkit, math, threading
+        kit, sim = llmkit.open({str(database)!r}, simulate=True), llmkit.simulator.serve(latency=0)
+        kit.use_simulator(sim)
+        sim.script("openai", ["auth"])
+        run = kit.run(["a", "b"], {LUNA!r}, max_tokens=50).result(60)
+        ---
+        view = run.view()
+        view
+        ---
+        sim.set(latency=math.inf)
+        view.resume_button.click()
+        sim.set(latency=0)
+        for thread in threading.enumerate():
+            if thread.name == "llmkit-panel":
+                thread.join()
+    """
+    sources = textwrap.dedent(cells).split("---\n")
+    notebook = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, sources)))
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    assert "completed: 2 of 2 probes answered" in notebook.cells[1].outputs[0].data["text/plain"]
 
 
 def test_a_running_run_is_shown_as_far_as_it_is_stored(kit, sim, database):
