@@ -7,6 +7,7 @@ kernel is gone (ipywidgets #3773). So outputs hold only HTML, and a small module
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from importlib import resources
 from typing import Any
@@ -43,6 +44,7 @@ class Island:
         self._mount: _Mount | None = None
         self._display_id = ""
         self._saved = ""
+        self._publishing = threading.Lock()  # an update that overtakes what it updates is lost
         self.ended = "The kernel of this form has ended: run the cell again to use it."
 
     def bundle(self) -> dict[str, Any]:
@@ -63,14 +65,16 @@ class Island:
         """Show the panel in the output of the running cell; with ``words`` instead of its static form until
         :meth:`save` is called, if that takes long to make.
         """
-        self._display_id = uuid4().hex if kernel_here() else ""  # a terminal would print each update anew
-        later = words if self._display_id else None
-        self._publish(self._static() if later is None else (html.quiet(later), later), update=False)
+        with self._publishing:
+            self._display_id = uuid4().hex if kernel_here() else ""  # a terminal would print each update anew
+            later = words if self._display_id else None
+            self._publish(self._static() if later is None else (html.quiet(later), later), update=False)
 
     def save(self) -> None:
         """Update the saved form of the output; the live view is unaffected."""
-        if self._display_id:
-            self._publish(self._static(), update=True)
+        with self._publishing:
+            if self._display_id:
+                self._publish(self._static(), update=True)
 
     def _publish(self, static: tuple[str, str], *, update: bool) -> None:
         page, text = static
