@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import KW_ONLY, dataclass
+from typing import Literal
 
 ProblemKind = Literal[
     "rate_limit",
@@ -21,17 +21,18 @@ ProblemKind = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """An error. ``param`` names the parameter at fault, in the provider's words; ``retry_after`` is in seconds.
-    ``limit`` and ``unit`` are the value and the unit of the limit that was hit.
+@dataclass(eq=False)
+class Rejected(Exception):
+    """The provider rejects the request: for a missing or invalid value of ``param``, named in the provider's words, or
+    whatever ``kind`` says. ``retry_after`` is in seconds; ``limit`` and ``unit`` are of the limit that was hit.
     """
 
-    kind: ProblemKind
     message: str = ""
     param: str | None = None
+    _: KW_ONLY
+    kind: ProblemKind = "invalid"
     retry_after: float | None = None
-    limit: int = 0
+    limit: int | None = None
     unit: Literal["requests", "tokens", "concurrent"] = "requests"
     model: str = ""
 
@@ -39,15 +40,3 @@ class Problem:
         """Its own message, or else that of its kind, in which its fields, ``wait`` and ``more`` are filled in."""
         fields = {"model": self.model or "this model", "limit": self.limit, "unit": self.unit}
         return self.message or messages.get(self.kind, "").format(wait=self.retry_after or 1.0, **(fields | more))
-
-
-class Rejected(Exception):
-    """The provider rejects the request: for a missing or invalid value of ``param``, or whatever ``kind`` says.
-    ``more`` are other fields of its ``problem``.
-    """
-
-    def __init__(
-        self, message: str = "", param: str | None = None, *, kind: ProblemKind = "invalid", **more: Any
-    ) -> None:
-        super().__init__(message)
-        self.problem = Problem(kind=kind, message=message, param=param, **more)

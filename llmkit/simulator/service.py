@@ -213,9 +213,9 @@ class Service:
 
     def error(self, visit: Visit, rejected: Rejected) -> Delivery:
         """The provider's own error."""
-        server, problem, asked = visit.route.server, rejected.problem, {}
-        status, body = server.error(problem, visit.request_id)
-        if (wait := problem.retry_after) is not None:  # in whole seconds and in milliseconds, rounded up
+        server, asked = visit.route.server, {}
+        status, body = server.error(rejected, visit.request_id)
+        if (wait := rejected.retry_after) is not None:  # in whole seconds and in milliseconds, rounded up
             waits = {"retry-after": max(1, ceil(wait - 1e-6)), "retry-after-ms": ceil(wait * 1000)}
             asked = {name: str(waits[name]) for name in server.wait_headers}
         return Delivery(status=status, body=encoded(body), headers=self._headers(visit, asked))

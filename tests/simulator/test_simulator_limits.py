@@ -161,5 +161,5 @@ def test_changing_one_limit_keeps_the_other():
     changed = limiter.changed(Limits(rpm=60, burst=2, tpm=5000), 0.0)
     with pytest.raises(Rejected) as refused:
         changed.admit(10, 0.0)
-    assert refused.value.problem.unit == "requests"
+    assert refused.value.unit == "requests"
     changed.changed(Limits(rpm=120, burst=2), 0.0).admit(10, 0.0)

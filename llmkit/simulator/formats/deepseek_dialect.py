@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmkit.simulator.formats.openai_dialect import THOUGHT, TOO_LONG, ServedDialect
-from llmkit.simulator.problems import Problem, Rejected
+from llmkit.simulator.problems import Rejected
 from llmkit.simulator.questions import Answer, Question
 
 
@@ -42,7 +42,7 @@ class DeepSeek(ServedDialect):
         """A model in the list, with little information."""
         return {"id": model, "object": "model", "owned_by": self.provider}
 
-    def error(self, problem: Problem, request_id: str) -> tuple[int, Any]:
+    def error(self, rejected: Rejected, request_id: str) -> tuple[int, Any]:
         """An error in OpenAI's shape with uninformative types and codes; only the status tells errors apart."""
         status, message = {
             "rate_limit": (429, "Rate limit reached for requests"),
@@ -53,10 +53,10 @@ class DeepSeek(ServedDialect):
             "too_long": (400, f"This model's {TOO_LONG}"),
             "not_found": (400, "Model Not Exist"),
             "blocked": (400, "Content Exists Risk"),
-        }.get(problem.kind, (400, ""))
+        }.get(rejected.kind, (400, ""))
         body = {
-            "message": problem.message or message,
-            "type": "authentication_error" if problem.kind == "auth" else "unknown_error",
+            "message": rejected.message or message,
+            "type": "authentication_error" if rejected.kind == "auth" else "unknown_error",
             "param": None,
             "code": "invalid_request_error",
         }

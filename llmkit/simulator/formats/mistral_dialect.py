@@ -8,7 +8,7 @@ from typing import Any
 from llmkit.simulator.formats.batches_openai import MistralServed
 from llmkit.simulator.formats.openai_dialect import THOUGHT, TOO_LONG, ServedDialect
 from llmkit.simulator.limiter import Limiter
-from llmkit.simulator.problems import Problem, Rejected
+from llmkit.simulator.problems import Rejected
 from llmkit.simulator.questions import Answer, Question, number
 
 
@@ -58,11 +58,11 @@ class Mistral(ServedDialect):
             headers[f"x-ratelimit-remaining-{name}"] = str(max(0, limit - allowance.limit + allowance.remaining))
         return headers
 
-    def error(self, problem: Problem, request_id: str) -> tuple[int, Any]:
+    def error(self, rejected: Rejected, request_id: str) -> tuple[int, Any]:
         """A flat error; unknown parameters give FastAPI's 422."""
-        if problem.kind in ("unsupported_parameter", "invalid") and problem.param:
-            kind = "extra_forbidden" if problem.kind == "unsupported_parameter" else "value_error"
-            detail = {"type": kind, "loc": ["body", problem.param], "msg": problem.message, "input": None}
+        if rejected.kind in ("unsupported_parameter", "invalid") and rejected.param:
+            kind = "extra_forbidden" if rejected.kind == "unsupported_parameter" else "value_error"
+            detail = {"type": kind, "loc": ["body", rejected.param], "msg": rejected.message, "input": None}
             return 422, _body({"detail": [detail]}, "invalid_request_error", None)
         status, kind, code, message = {
             "rate_limit": (429, "rate_limited", "1300", "Rate limit exceeded"),
@@ -71,10 +71,10 @@ class Mistral(ServedDialect):
             "server_error": (500, "internal_server_error", "3000", "Internal server error"),
             "overloaded": (503, "service_unavailable", "3505", "Service tier capacity exceeded for this model."),
             "too_long": (400, "invalid_request_error", "3051", f"Prompt is too large for this model: {TOO_LONG}"),
-            "not_found": (400, "invalid_model", "1500", f"Invalid model: {problem.model}"),
+            "not_found": (400, "invalid_model", "1500", f"Invalid model: {rejected.model}"),
             "blocked": (403, "guardrail", "1800", "The prompt violates usage guidelines and was blocked."),
-        }.get(problem.kind, (400, "invalid_request_error", "2000", ""))
-        return status, _body(problem.message or message, kind, code)
+        }.get(rejected.kind, (400, "invalid_request_error", "2000", ""))
+        return status, _body(rejected.message or message, kind, code)
 
 
 def _body(message: Any, kind: str, code: str | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from llmkit.simulator.formats.batches_openai import OpenAIServed
 from llmkit.simulator.formats.served_format import Server
 from llmkit.simulator.limiter import Limiter
-from llmkit.simulator.problems import Problem, Rejected
+from llmkit.simulator.problems import Rejected
 from llmkit.simulator.questions import Answer, Question
 from llmkit.simulator.reasoning import is_openai_reasoning_model, resolved_effort
 
@@ -96,12 +96,12 @@ class ServedDialect(Server):
             headers[f"x-ratelimit-reset-{what}"] = duration(allowance.reset)
         return headers
 
-    def error(self, problem: Problem, request_id: str) -> tuple[int, Any]:
+    def error(self, rejected: Rejected, request_id: str) -> tuple[int, Any]:
         """An error in OpenAI's words."""
-        status, kind, code = _ERRORS.get(problem.kind, (400, _INVALID, problem.kind))
-        message = problem.worded(_MESSAGES, unit=_UNITS[problem.unit])
-        kind = problem.unit if problem.kind == "rate_limit" else kind
-        body = {"message": message, "type": kind, "param": problem.param, "code": code}
+        status, kind, code = _ERRORS.get(rejected.kind, (400, _INVALID, rejected.kind))
+        message = rejected.worded(_MESSAGES, unit=_UNITS[rejected.unit])
+        kind = rejected.unit if rejected.kind == "rate_limit" else kind
+        body = {"message": message, "type": kind, "param": rejected.param, "code": code}
         return status, {"error": body}
 
 

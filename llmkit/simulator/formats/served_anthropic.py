@@ -20,7 +20,7 @@ from llmkit.simulator.formats.body_values import (
 )
 from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, OwnFormat
 from llmkit.simulator.limiter import Limiter
-from llmkit.simulator.problems import Problem, Rejected
+from llmkit.simulator.problems import Rejected
 from llmkit.simulator.questions import Answer, Question
 
 _WITH_SAMPLING = re.compile(r"-4-[56](-|$)")  # 4.5 and 4.6; later ones reject temperature and top_p
@@ -89,25 +89,25 @@ class Anthropic(OwnFormat):
             "usage": _usage(answer),
         }
 
-    def error(self, problem: Problem, request_id: str) -> tuple[int, Any]:
+    def error(self, rejected: Rejected, request_id: str) -> tuple[int, Any]:
         """An error in Anthropic's words."""
         status, kind, message = {
             "rate_limit": (
                 429,
                 "rate_limit_error",
                 "This request would exceed your organization's rate limit of "
-                f"{problem.limit} {problem.unit} per minute.",
+                f"{rejected.limit} {rejected.unit} per minute.",
             ),
             "quota": (429, "rate_limit_error", "Your organization has reached its spend limit for this month."),
             "auth": (401, "authentication_error", "invalid x-api-key"),
             "server_error": (500, "api_error", "Internal server error"),
             "overloaded": (529, "overloaded_error", "Overloaded"),
             "too_long": (400, "invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum"),
-            "not_found": (404, "not_found_error", f"model: {problem.model}"),
+            "not_found": (404, "not_found_error", f"model: {rejected.model}"),
             "blocked": (400, "invalid_request_error", "Output blocked by content filtering policy"),
-        }.get(problem.kind, (400, "invalid_request_error", ""))
-        error: dict[str, Any] = {"type": kind, "message": problem.message or message}
-        if problem.kind == "quota":
+        }.get(rejected.kind, (400, "invalid_request_error", ""))
+        error: dict[str, Any] = {"type": kind, "message": rejected.message or message}
+        if rejected.kind == "quota":
             error["details"] = {"error_code": "enforced_spend_limit_reached"}
         body = {"type": "error", "error": error, "request_id": f"req_{request_id}"}
         return status, body

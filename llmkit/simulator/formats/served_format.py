@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from llmkit.simulator.formats.served_batches import ServedBatches
 from llmkit.simulator.limiter import Limiter
-from llmkit.simulator.problems import Problem
+from llmkit.simulator.problems import Rejected
 from llmkit.simulator.questions import Answer, Question
 
 KEY_HEADERS = frozenset({"authorization", "x-api-key", "x-goog-api-key", "cookie", "proxy-authorization"})
@@ -43,7 +43,7 @@ class Server(ABC):
         return headers.get(self.key_header, "") or query.get("key", "") or (token if kind.lower() == "bearer" else "")
 
     @abstractmethod
-    def error(self, problem: Problem, request_id: str) -> tuple[int, Any]:
+    def error(self, rejected: Rejected, request_id: str) -> tuple[int, Any]:
         """The status and body of an error, in the provider's words."""
 
     @abstractmethod

@@ -9,7 +9,7 @@ from typing import Any
 from llmkit.simulator.formats.batches_gemini import GeminiServed
 from llmkit.simulator.formats.body_values import integer, mapping, real, schema_of, text_of, texts
 from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, OwnFormat
-from llmkit.simulator.problems import Problem, Rejected
+from llmkit.simulator.problems import Rejected
 from llmkit.simulator.questions import Answer, Question
 
 _FIELDS = frozenset(
@@ -68,7 +68,7 @@ class Gemini(OwnFormat):
             content["parts"] = [{"text": answer.text}]
         return {"candidates": [{"content": content, **candidate}], **about}
 
-    def error(self, problem: Problem, request_id: str) -> tuple[int, Any]:
+    def error(self, rejected: Rejected, request_id: str) -> tuple[int, Any]:
         """An error in Google's words. The wait is in ``RetryInfo`` in the body rather than in a header."""
         status, word, message = {
             "rate_limit": (429, "RESOURCE_EXHAUSTED", "You exceeded your current quota, please retry later."),
@@ -84,13 +84,14 @@ class Gemini(OwnFormat):
             "not_found": (
                 404,
                 "NOT_FOUND",
-                f"models/{problem.model} is not found for API version v1beta, or is not supported for generateContent.",
+                f"models/{rejected.model} is not found for API version v1beta, "
+                "or is not supported for generateContent.",
             ),
-        }.get(problem.kind, (400, "INVALID_ARGUMENT", ""))
-        error: dict[str, Any] = {"code": status, "message": problem.message or message, "status": word}
-        if problem.kind in ("rate_limit", "quota"):
-            error["details"] = _quota_details(problem)
-        if problem.kind == "auth":
+        }.get(rejected.kind, (400, "INVALID_ARGUMENT", ""))
+        error: dict[str, Any] = {"code": status, "message": rejected.message or message, "status": word}
+        if rejected.kind in ("rate_limit", "quota"):
+            error["details"] = _quota_details(rejected)
+        if rejected.kind == "auth":
             reason = {"reason": "API_KEY_INVALID", "domain": "googleapis.com"}
             error["details"] = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", **reason}]
         return status, {"error": error}
@@ -116,20 +117,20 @@ def _modern(schema: Any) -> Any:
     return fields | {"type": kind.lower()} if isinstance(kind, str) else fields
 
 
-def _quota_details(problem: Problem) -> list[dict[str, Any]]:
-    period = "PerDay" if problem.kind == "quota" else "PerMinute"
-    what = "Tokens" if problem.unit == "tokens" else "Requests"
+def _quota_details(rejected: Rejected) -> list[dict[str, Any]]:
+    period = "PerDay" if rejected.kind == "quota" else "PerMinute"
+    what = "Tokens" if rejected.unit == "tokens" else "Requests"
     violation = {
         "quotaMetric": f"generativelanguage.googleapis.com/generate_content_paid_tier_{what.lower()}",
         "quotaId": f"GenerateContent{what}{period}PerProjectPerModel",
-        "quotaDimensions": {"location": "global", "model": problem.model},
-        "quotaValue": str(problem.limit),
+        "quotaDimensions": {"location": "global", "model": rejected.model},
+        "quotaValue": str(rejected.limit),
     }
     details: list[dict[str, Any]] = [
         {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [violation]}
     ]
     # even an exhausted daily quota asks for a wait in seconds
-    wait = 38.5 if problem.kind == "quota" else problem.retry_after
+    wait = 38.5 if rejected.kind == "quota" else rejected.retry_after
     if wait is not None:
         details.append({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{wait:.9g}s"})
     return details

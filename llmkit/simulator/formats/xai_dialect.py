@@ -7,7 +7,7 @@ from typing import Any
 
 from llmkit.simulator.formats.batches_openai import XaiServed
 from llmkit.simulator.formats.openai_dialect import BUSY, THOUGHT, ServedDialect
-from llmkit.simulator.problems import Problem, Rejected
+from llmkit.simulator.problems import Rejected
 from llmkit.simulator.questions import Answer, Question
 
 # Ticks (1e-10 US dollars) per token: input, cached input, output. 10,000 ticks per token are 1 US dollar per million.
@@ -73,7 +73,7 @@ class Xai(ServedDialect):
         cost = sum(count * rate for count, rate in zip(counts, rates, strict=True))
         return usage | {"cost_in_usd_ticks": cost * (2 if answer.input_tokens > _LONG else 1)}
 
-    def error(self, problem: Problem, request_id: str) -> tuple[int, Any]:
+    def error(self, rejected: Rejected, request_id: str) -> tuple[int, Any]:
         """An error in xAI's words."""
-        status, code = _ERRORS.get(problem.kind, (400, _ARGUMENT))
-        return status, {"code": code, "error": problem.worded(_MESSAGES)}
+        status, code = _ERRORS.get(rejected.kind, (400, _ARGUMENT))
+        return status, {"code": code, "error": rejected.worded(_MESSAGES)}
