@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+import portalocker
+
 from llmkit.errors import OriginNotApproved, ValidationError
-from llmkit.providers.credentials.approvals import Approvals
 from llmkit.providers.credentials.key_names import is_of_provider, names_api_key
 from llmkit.providers.credentials.keys import Key, checked_key, read_dotenv
 from llmkit.records import Provider
 from llmkit.records.checks.addresses import can_be_asked, is_open, origin_of
-from llmkit.records.private_files import config_folder
+from llmkit.records.private_files import config_folder, replace_private
 
 ALTERNATIVES: Mapping[str, tuple[str, ...]] = MappingProxyType({"GOOGLE_API_KEY": ("GEMINI_API_KEY",)})
 """Variables to read if the first one is not set; Google's own library uses the same order."""
@@ -24,8 +26,9 @@ class Credentials:
     """The keys of this session and the addresses that they may be sent to.
 
     ``shipped`` returns a provider's known origins by its name. ``config_dir`` (default: the user's
-    configuration folder) holds the approvals; ``dotenv`` is a file with keys (default: ``.env`` in the
-    working directory).
+    configuration folder) holds the approvals: a JSON file of mode 0600 with, by provider name, an origin and, after a
+    space, the variable whose key may be sent there. ``dotenv`` is a file with keys (default: ``.env`` in the working
+    directory).
     """
 
     def __init__(
@@ -35,7 +38,7 @@ class Credentials:
         *,
         shipped: Callable[[str], Iterable[str]] = lambda _: (),
     ) -> None:
-        self._approvals = Approvals((config_dir or config_folder()) / "approved_origins.json")
+        self._approvals = (config_dir or config_folder()) / "approved_origins.json"
         self._dotenv = Path(dotenv or Path.cwd() / ".env")
         self._shipped = shipped
         self._typed: dict[str, Key] = {}
@@ -95,10 +98,11 @@ class Credentials:
         is_shipped = origin in map(origin_of, self._shipped(provider_name))
         if is_shipped and is_of_provider(variable, provider_name):
             return True
-        return f"{origin} {variable}" in self._approvals.of(provider_name)
+        return f"{origin} {variable}" in self._approved().get(provider_name, ())
 
     def approve_origin(self, provider_name: str, base_url: str, variable: str) -> None:
-        """Permanently allow this user on this machine to send the provider's key in ``variable`` to this URL's origin.
+        """Permanently allow this user on this machine to send the provider's key in ``variable`` to this URL's origin;
+        safe among kernels.
 
         Raises:
             ValidationError: not a plain URL, http on a public network, or the approvals file is damaged.
@@ -106,7 +110,24 @@ class Credentials:
         origin = origin_of(base_url)
         if not can_be_asked(origin):
             raise ValidationError(f"{origin} is not https: {_IN_THE_OPEN}", field="base_url")
-        self._approvals.add(provider_name, f"{origin} {variable}")
+        self._approvals.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with portalocker.Lock(self._approvals.with_suffix(".lock"), timeout=10, check_interval=0.02):
+            approved = self._approved()
+            approved[provider_name] = sorted({*approved.get(provider_name, ()), f"{origin} {variable}"})
+            replace_private(self._approvals, json.dumps(approved, indent=2).encode())
+
+    def _approved(self) -> dict[str, list[str]]:
+        try:
+            approved = json.loads(self._approvals.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except ValueError:
+            approved = None
+        if isinstance(approved, dict) and all(isinstance(origins, list) for origins in approved.values()):
+            return approved
+        raise ValidationError(
+            f"{self._approvals} is damaged, so no address counts as approved. Delete it and approve again."
+        )
 
     def check(self, provider: Provider) -> None:
         """Check that the provider's key may be sent to its ``base_url``.
