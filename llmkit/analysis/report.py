@@ -70,6 +70,8 @@ class _Facts:
     def cost(self) -> str:
         """The exact cost of the run, the number of unpriced probes, and what lost answers may have cost."""
         known = billed(pricing.total(each["cost"] for each in self.configs), self.count("unpriced"), exact=True)
+        if original := pricing.total(each["original_cost"] for each in self.configs):
+            known += f" (what was reused had cost {dollars(original, exact=True)})"
         if not (lost := self.count("maybe_billed")):
             return known
         most = f"up to {dollars(self.worst, exact=True)}" if self.worst else "an unknown amount"
@@ -128,6 +130,7 @@ def _methods(facts: _Facts) -> str:
         f"({counted(len(plan), 'conversation')}) through the providers' APIs ({_dates(facts)}) with llmkit "
         f"{version('llmkit')} (run {row['id']}).",
         f"Models: {_served(facts)}.",
+        f"Service tier: {_tiers(facts)}.",
         f"Parameters: {f'{params}; all others' if params else 'all'} were left to the providers' defaults.",
         *(_configured(config, plan.params) for config in plan.configs if _differs(config, plan.params)),
         *_without(facts.configs),
@@ -141,6 +144,7 @@ def _methods(facts: _Facts) -> str:
 
 def _dates(facts: _Facts) -> str:
     first, last = facts.row["started_at"], facts.row["ended_at"]
+    first = min([first, *(each["first"] for each in facts.versions)])  # reused answers are older than the run
     again = f", in {facts.sessions} sessions" if facts.sessions > 1 else ""
     if last is None:
         return f"started on {first:%Y-%m-%d %H:%M} UTC and not finished{again}"
@@ -154,6 +158,24 @@ def _served(facts: _Facts) -> str:
     return "; ".join(
         f"{model.reference}, {versions.get(model.reference, 'no version reported')}" for model in facts.plan.models
     )
+
+
+def _tiers(facts: _Facts) -> str:
+    """The service tiers that served the answers; where a provider named none, the one that was requested."""
+    requested = {config.label: config.params.service_tier or "as the provider chooses" for config in facts.plan.configs}
+    named = [
+        (", ".join(tier or requested[each["config"]] for tier in each["tiers"] or [""]), each["config"])
+        for each in facts.configs
+    ]
+    return named[0][0] if len({tiers for tiers, _ in named}) == 1 else _by_label(named)
+
+
+def _by_label(named: Iterable[tuple[str, str]]) -> str:
+    """What is true of which configurations, from pairs of the two."""
+    labels: dict[str, list[str]] = {}
+    for what, label in named:
+        labels.setdefault(what, []).append(f"“{label}”")
+    return "; ".join(f"{what} for {', '.join(where)}" for what, where in labels.items())
 
 
 def _params(params: Params) -> str:
@@ -177,12 +199,7 @@ def _configured(config: Configuration, shared: Params) -> str:
 
 
 def _without(configs: Iterable[Mapping[str, Any]]) -> Iterable[str]:
-    labels: dict[str, list[str]] = {}
-    for each in configs:
-        if each["left_out"]:
-            labels.setdefault(", ".join(each["left_out"]), []).append(f"“{each['config']}”")
-    if labels:
-        listed = "; ".join(f"{names} for {', '.join(where)}" for names, where in labels.items())
+    if listed := _by_label((", ".join(each["left_out"]), each["config"]) for each in configs if each["left_out"]):
         yield f"Parameters that a model does not accept were not sent: {listed}."
 
 
@@ -216,10 +233,9 @@ def _outcome(facts: _Facts) -> str:
 
 def _known(facts: _Facts) -> Iterable[tuple[str, str]]:
     plan, row = facts.plan, facts.row
-    tiers = sorted({config.params.service_tier or "as the provider chooses" for config in plan.configs})
     return (
         ("Models and versions", _served(facts)),
-        ("Access", f"API; service tier: {', '.join(tiers)}"),
+        ("Access", f"API; service tier: {_tiers(facts)}"),
         ("Dates of data collection", _dates(facts)),
         ("Parameters", _params(plan.params) or "none set"),
         ("Prompts, verbatim", "appendix"),

@@ -1,6 +1,7 @@
 """Reports: what the journal knows is in them, and no text of a user or model breaks them."""
 
 import re
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from html.parser import HTMLParser
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 import llmkit
-from llmkit.analysis import markdown
+from llmkit.analysis import markdown, report
 
 MODEL = "openai:gpt-6-luna"
 HOSTILE = "```\n# Heading\n<script>alert(1)</script> | a | [x](javascript:alert(1)) ![y](http://a.b/c.png) $x^2$ `code`"
@@ -78,6 +79,25 @@ def test_a_report_becomes_a_file_of_its_name(kit, tmp_path):
     with pytest.raises(llmkit.ValidationError, match=r"\.md or \.html"):
         run.report(tmp_path / "r.docx")
     assert not (tmp_path / "r.docx").exists()
+
+
+def test_a_report_tells_of_batches_and_of_what_was_reused(kit):
+    """The tier that served each model; for reused answers what they had cost, and when the first of them came."""
+    models = [MODEL, "deepseek:deepseek-flash"]
+    study = kit.run("Why?", models, max_tokens=40, mode="batch-or-live", options={"poll_s": 0.05}).result()
+    words = study.report().replace("\\", "")
+    tiers = f"batch for “{MODEL}”; as the provider chooses for “{models[1]}”"
+    assert f"Service tier: {tiers}." in words
+    assert f"| API; service tier: {tiers} |" in words
+    grown = kit.run("Why?", [*models, "xai:grok-4.3"], max_tokens=40, reuse=True).result()
+    words = grown.report().replace("\\", "")
+    assert words.count(f" (what was reused had cost ${study.total_cost.normalize():f})") == 3
+    asked = datetime(2026, 11, 29, 12, 42, tzinfo=UTC)
+    again = {"started_at": asked + timedelta(days=40), "ended_at": asked + timedelta(days=40)}
+    facts = report._Facts(
+        row=again, plan=None, configs=[], unanswered=[], versions=[{"first": asked}], sessions=1, worst=Decimal()
+    )
+    assert report._dates(facts) == "2026-11-29 12:42 to 2027-01-08 12:42 UTC"
 
 
 def test_no_text_breaks_a_report(kit, tmp_path):
