@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
@@ -58,6 +58,8 @@ class Run:
     _view: Callable[[Run], Any]
     _actor: str
     _first: int | None = None
+    _questions: list[Plan] = field(default_factory=list, repr=False, compare=False)
+    """Its plan, once it was made for its questions, which never change."""
 
     @property
     def name(self) -> str | None:
@@ -179,9 +181,11 @@ class Run:
     @property
     def question_texts(self) -> Mapping[str, str]:
         """What followed the prompt, by probe_id, where a scenario is a question: its options in the order sent."""
-        if not self._look(queries.questions):
-            return {}
-        plan = self._plan()
+        if not self._questions:
+            if not self._look(queries.questions):
+                return {}
+            self._questions.append(self._plan())
+        plan = self._questions[0]
         texts = {position: plan.question_text_of(position) for position in range(len(plan))[: self._first]}
         return {events.probe_id(self.id, position): text for position, text in texts.items() if text}
 
@@ -509,9 +513,9 @@ class Run:
     def _coded(self, codes: pd.DataFrame, by_hand: pd.DataFrame | None, **columns: str | None) -> pd.DataFrame:
         """The codes of one model joined with hand codes and probes; ``columns`` (name by argument) must exist."""
         table = prediction_powered.joined(codes, self.hand_codes() if by_hand is None else by_hand, self.probes)
-        for field, name in columns.items():
+        for argument, name in columns.items():
             if name is not None:
-                columns_named(name, table.columns, field)
+                columns_named(name, table.columns, argument)
         return table
 
     def _label(self, notes: Mapping[str, Any], positions: Sequence[int] = (events.OF_RUN,)) -> None:

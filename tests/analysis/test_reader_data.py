@@ -1,5 +1,6 @@
 import gzip
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -95,6 +96,15 @@ def test_a_question_is_read_as_each_model_was_asked(tmp_path):
     shown = [f"Which?\n\n{text}" if text else "How?" for text in texts]
     assert shown == [requests[probe["id"]]["messages"][-1]["content"] for probe in data["probes"]]
     assert len(set(texts)) > 2  # at least two orders, and none
+
+
+def test_questions_are_read_once(tmp_path):
+    """A reader that follows a run does not read all of its prompts again at each look, nor those of its head."""
+    with llmkit.open(tmp_path / "kit" / "c.duckdb", simulate=True) as kit:
+        run = kit.run(llmkit.question.choice("Which?", ["red", "green"]), TWO[0], samples=2).result()
+        assert len(run.head(1).question_texts) == 1
+    shutil.rmtree(tmp_path / "kit")
+    assert len(run.question_texts) == 2
 
 
 def test_each_configuration_has_its_own_system_prompt(tmp_path):
