@@ -139,6 +139,11 @@ class RunHandle(Handle[T]):
         return self._session.run_id
 
     @property
+    def name(self) -> str | None:
+        """The name that it was started with."""
+        return self._session.context.spec.name
+
+    @property
     def status(self) -> str:
         """``running``, ``waiting for batch, 340 of 1,000 back``, ``completed``, ``budget`` (a budget ended it),
         ``cancelled`` or ``failed``.

@@ -134,7 +134,7 @@ class RunPanel(Panel):
 
     def _draw(self) -> None:
         now = self.progress
-        self.summary.value = summary_html(self.handle.run_id, now)
+        self.summary.value = summary_html(self.handle.run_id, now, title=self.handle.name or "Run")
         shown(self.cancel_button, now.running)
         shown(self.resume_button, now.resumable)
         if self.cancel_button.disabled is not self._cancelling:

@@ -72,7 +72,7 @@ def _facts(now: Progress) -> str:
         facts["Rate"] = f"{now.rate:,.0f} a minute" if now.rate else "–"
         facts["Time left"] = "–" if now.eta_s is None else f"about {html.duration(now.eta_s)}{_slowest(now)}"
     if now.seconds:
-        part = " (resumed part)" if now.done_before else ""
+        part = " (new part)" if now.done_before else ""
         facts[("Running for" if now.running else "Took") + part] = html.duration(now.seconds)
     cells = "".join(
         f'<div><div style="color: {html.QUIET}; font-size: 11px">{html.esc(name)}</div>'

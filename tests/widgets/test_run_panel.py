@@ -73,7 +73,17 @@ def test_a_resumed_run_in_a_new_panel_counts_what_was_there_before(kit, sim):
     ended(panel)
     assert dict(zip(panel.df["model"], panel.df["ok"], strict=True)) == {LUNA: 3, SMALL: 3}
     assert panel.progress.cost == run.total_cost
-    assert ">Took (resumed part)<" in panel.summary.value, "the time of before is not in it"
+    assert ">Took (new part)<" in panel.summary.value, "the time of before is not in it"
+
+
+def test_the_panel_of_a_run_that_grows_has_its_name_and_the_time_of_what_is_new(kit):
+    """A run that reuses answers was never resumed; its name heads the panel as it heads the view."""
+    kit.run("Why?", LUNA, max_tokens=50).result(30)
+    panel = kit.run("Why?", TWO, max_tokens=50, name="Taxes <2026>", reuse=True).panel()
+    ended(panel)
+    assert panel.progress.total == 2
+    assert ">Took (new part)<" in panel.summary.value
+    assert "Taxes &lt;2026&gt;" in panel.summary.value
 
 
 def test_the_panel_says_what_a_provider_waits_for(kit, sim):
