@@ -9,6 +9,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from ipykernel.ipkernel import IPythonKernel
+from ipykernel.kernelspec import get_kernel_dict
 from run_notebooks import run_notebook
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,6 +28,15 @@ def test_outputs_read_well_on_github(path):
     assert "application/vnd.jupyter.widget" not in text
     assert not re.search(r"/(?:work|tmp|root|home|Users)/\w", text)
     assert len(text.encode("utf-8")) <= MOST_BYTES
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_saving_a_notebook_changes_nothing_but_the_version_of_python(path):
+    """JupyterLab notes what a kernel says of itself and its language, and nbconvert names scripts by it."""
+    language = {name: value for name, value in IPythonKernel.language_info.items() if name != "version"}
+    kernel = {"display_name": get_kernel_dict()["display_name"], "language": "python", "name": "python3"}
+    metadata = json.loads(path.read_text(encoding="utf-8"))["metadata"]
+    assert metadata == {"kernelspec": kernel, "language_info": language}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -53,8 +64,10 @@ def test_running_a_notebook_keeps_what_it_shows_and_nothing_of_the_machine(tmp_p
     nbformat.write(nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, cells))), path)
     run_notebook(path)
     test_outputs_read_well_on_github(path)
-    made = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    assert not any(cell["metadata"] for cell in made)
-    _, panel, number = (cell["outputs"] for cell in made)
+    made = json.loads(path.read_text(encoding="utf-8"))
+    assert made["metadata"]["language_info"]["file_extension"] == ".py"
+    assert "version" not in made["metadata"]["language_info"]
+    assert not any(cell["metadata"] for cell in made["cells"])
+    _, panel, number = (cell["outputs"] for cell in made["cells"])
     assert "Scenario expansion" in "".join(panel[0]["data"]["text/html"])
     assert number[0]["data"]["text/plain"] == ["42"]

@@ -40,7 +40,7 @@ def run_notebook(path: Path) -> None:
             resources={"metadata": {"path": home}},
         )
         client.execute(env={**os.environ, "LLMKIT_DB": f"{home}/catalog.duckdb", "LLMKIT_CONFIG_DIR": home})
-    notebook.metadata.language_info = {"name": "python"}
+    del notebook.metadata.language_info["version"]  # all else is what JupyterLab writes, too
     text = re.sub(r"[\w./-]*/ipykernel_\d+/\d+\.py:\d+: ", "", nbformat.writes(notebook, indent=1))  # before a warning
     path.write_text(text + "\n", encoding="utf-8")
 
