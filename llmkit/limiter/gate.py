@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -14,13 +14,11 @@ from pathlib import Path
 
 from llmkit.limiter.admission import Admission
 from llmkit.limiter.budget import Purse
-from llmkit.limiter.pace import RATE_LIMITED, Limits
 from llmkit.limiter.pace_file import Clock
 from llmkit.limiter.portions import Portions
 from llmkit.limiter.provider_queue import ProviderQueue
 from llmkit.limiter.waiters import Waiter
 from llmkit.limiter.waits import Block
-from llmkit.records import RateInfo
 from llmkit.records.forks import forgetting
 
 BUDGET = "budget"
@@ -44,12 +42,12 @@ class Gate:
         """What this process may use, if machines share limits and budgets."""
         _GATES.add(self)
 
-    def set_limits(self, provider: str, limits: Limits, models: Mapping[str, Limits] | None = None) -> None:
-        """Set a provider's limits, and those of models (by reference) that have their own, with immediate effect.
-
-        When a limit is lowered, requests in flight continue, and fewer follow.
-        """
-        self._queue(provider).set_limits(limits, models or {})
+    def queue(self, provider: str) -> ProviderQueue:
+        """The queue of a provider, which is told its limits, and how the provider answers."""
+        with self._lock:
+            if provider not in self._queues:
+                self._queues[provider] = ProviderQueue(self._directory, provider, self._clock, self.portions)
+            return self._queues[provider]
 
     def share(self, portions: Portions) -> None:
         """Use these portions of all limits from now on; call again when they have changed."""
@@ -62,10 +60,6 @@ class Gate:
         requests allowed, and in flight.
         """
         return {name: use for queue in tuple(self._queues.values()) for name, use in queue.uses().items()}
-
-    def limits(self, provider: str) -> Limits:
-        """The limits of a provider; until they are set, one request at a time and 60 per minute."""
-        return self._queue(provider).limits
 
     def admit(
         self,
@@ -87,22 +81,9 @@ class Gate:
         Raises:
             BudgetExceeded: the budget does not cover the worst case.
         """
-        queue = self._queue(provider)
+        queue = self.queue(provider)
         waiter = Waiter(run_id=run_id, model=model, tokens=tokens, adaptive=adaptive, asked_at=self._clock())
         return _Entry(queue, self._enter(queue, waiter, purse, worst_case))
-
-    def pause(self, provider: str, seconds: float, reason: str = RATE_LIMITED) -> bool:
-        """Admit nothing to a provider for ``seconds``, then one request, and the rest when that was served.
-
-        Returns False, and changes nothing, during a pause.
-        """
-        return self._queue(provider).pause(seconds, reason)
-
-    def observe(self, provider: str, rate_info: RateInfo, *, model: str, sent_at: float) -> None:
-        """Process the rate-limit headers of a response of ``model``, to slow down before its allowance is used up;
-        ``sent_at`` is the ``started_at`` of the answered request.
-        """
-        self._queue(provider).observe(rate_info, model, sent_at)
 
     def waiting(self) -> dict[str, Block]:
         """What waiting requests wait for, by provider."""
@@ -139,12 +120,6 @@ class Gate:
             admission.waive()
             queue.leave(admission)
             waiter = replace(waiter, waits=admission.waits, turn=asyncio.get_running_loop().create_future())
-
-    def _queue(self, provider: str) -> ProviderQueue:
-        with self._lock:
-            if provider not in self._queues:
-                self._queues[provider] = ProviderQueue(self._directory, provider, self._clock, self.portions)
-            return self._queues[provider]
 
     def _forget(self) -> None:
         """Start afresh in a forked child: everything in flight or waiting belongs to its parent."""

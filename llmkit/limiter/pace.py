@@ -42,7 +42,7 @@ ALMOST = 1e-6  # tolerance for rounding of a whole credit
 
 _MAGIC = b"llmkit 3"
 _MARK_BYTES = len(_MAGIC) + 4
-_HEAD = Struct(f"<7d3?96s3QB{RING_BYTES}s{SEEN_BYTES}s")
+_HEAD = Struct(f"<7d3?96x3QB{RING_BYTES}s{SEEN_BYTES}s")  # earlier versions kept a reason in the 96 bytes
 _SHARE = Struct("<I2d")
 STATE_BYTES = _MARK_BYTES + _HEAD.size + MOST_PROCESSES * _SHARE.size
 
@@ -85,7 +85,6 @@ class PaceState(NamedTuple):  # created several times per request, for which a d
     rested: bool = False
     provisional: bool = False
     trial_due: bool = False
-    pause_reason: str = ""
     minute: Minute = EMPTY
     seen: Seen = NOTHING_SEEN
     shares: Shares = ()
@@ -96,11 +95,10 @@ class PaceState(NamedTuple):  # created several times per request, for which a d
         data, mark = data[_MARK_BYTES:STATE_BYTES], data[:_MARK_BYTES]
         if mark != _mark(data):
             return cls()
-        *numbers, reason, first, starts, tokens, count, ring, seen = _HEAD.unpack_from(data)
+        *numbers, first, starts, tokens, count, ring, seen = _HEAD.unpack_from(data)
         shares = data[_HEAD.size : _HEAD.size + count * _SHARE.size]
         row = (
             *numbers,
-            reason.rstrip(b"\0").decode(errors="ignore"),
             Minute(first, starts, tokens, ring),
             Seen.from_bytes(seen),
             tuple(Share(*share) for share in _SHARE.iter_unpack(shares)),
@@ -109,9 +107,9 @@ class PaceState(NamedTuple):  # created several times per request, for which a d
 
     def to_bytes(self) -> bytes:
         """The state as ``STATE_BYTES`` bytes."""
-        minute, reason = self.minute, self.pause_reason.encode()
+        minute = self.minute
         totals = minute.first, minute.starts, minute.tokens, len(self.shares), minute.ring
-        head = _HEAD.pack(*self[:_NUMBERS], reason, *totals, self.seen.to_bytes())
+        head = _HEAD.pack(*self[:_NUMBERS], *totals, self.seen.to_bytes())
         rows = (_SHARE.pack(*share) for share in self.shares)
         data = (head + b"".join(rows)).ljust(STATE_BYTES - _MARK_BYTES, b"\0")
         return _mark(data) + data
@@ -122,7 +120,7 @@ class PaceState(NamedTuple):  # created several times per request, for which a d
         return self._replace(shares=with_share(self.shares, process, NO_SHARE)) if gone else self
 
 
-_NUMBERS = PaceState._fields.index("pause_reason")
+_NUMBERS = PaceState._fields.index("minute")
 
 
 def _mark(data: bytes) -> bytes:
@@ -149,7 +147,7 @@ def next_start(state: PaceState, limits: Limits, now: float, tokens: int = 0) ->
     The wait can turn out longer (others start first) or shorter (tokens are released, the trial succeeds).
     """
     if is_paused(state, now):
-        return state.pause_until - now, state.pause_reason
+        return state.pause_until - now, RATE_LIMITED
     if now < state.trial_at + TRIAL_TIMEOUT:
         return state.trial_at + TRIAL_TIMEOUT - now, TRIAL
     waits = [
@@ -216,7 +214,7 @@ def settle(state: PaceState, now: float, started_at: float, reserved: int, actua
     return state if minute is state.minute else state._replace(updated_at=now, minute=minute)
 
 
-def pause(state: PaceState, now: float, seconds: float, reason: str = RATE_LIMITED) -> PaceState:
+def pause(state: PaceState, now: float, seconds: float) -> PaceState:
     """Stop all starts for ``seconds``; during a pause, the state is returned unchanged.
 
     After the pause there is no burst, and the pace is lower, because the provider was just overloaded.
@@ -229,7 +227,6 @@ def pause(state: PaceState, now: float, seconds: float, reason: str = RATE_LIMIT
     return state._replace(
         updated_at=now,
         pause_until=until,
-        pause_reason=reason,
         provisional=False,
         trial_due=True,
         trial_at=0.0,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from llmkit.limiter.adaptive import Adaptive
 from llmkit.limiter.admission import Admission
@@ -71,11 +72,14 @@ class ProviderQueue:
 
     @property
     def limits(self) -> Limits:
-        """The provider's limits."""
+        """The provider's limits; until they are set, one request at a time and 60 per minute."""
         return self._provider.limits
 
-    def set_limits(self, limits: Limits, models: Mapping[str, Limits]) -> None:
-        """Set new limits, with immediate effect."""
+    def set_limits(self, limits: Limits, models: Mapping[str, Limits] = MappingProxyType({})) -> None:
+        """Set the provider's limits, and those of models (by reference) that have their own, with immediate effect.
+
+        When a limit is lowered, requests in flight continue, and fewer follow.
+        """
         with self._lock:
             self._provider.whole, self._provider.slots = limits, self._slots(self._name)
             for model in self._models.keys() - models.keys():
@@ -108,13 +112,16 @@ class ProviderQueue:
     def _slots(self, name: str) -> int | None:
         return None if self._portions is None else self._portions.slots.get(name, 0)
 
-    def pause(self, seconds: float, reason: str) -> bool:
-        """Admit nothing for ``seconds``; return False during a pause."""
+    def pause(self, seconds: float) -> bool:
+        """Admit nothing for ``seconds``, then one request, and the rest when that was served.
+
+        Returns False, and changes nothing, during a pause.
+        """
         begun = True
 
         def transition(state: PaceState) -> PaceState:
             nonlocal begun
-            after = pause(state, self._clock(), seconds, reason)
+            after = pause(state, self._clock(), seconds)
             begun = after is not state
             return after
 
@@ -123,8 +130,10 @@ class ProviderQueue:
             self._look_soon()
         return begun
 
-    def observe(self, info: RateInfo, model: str, sent_at: float) -> None:
-        """Process the headers of a response to a model's request that was sent at that time."""
+    def observe(self, info: RateInfo, *, model: str, sent_at: float) -> None:
+        """Process the rate-limit headers of a response of ``model``, to slow down before its allowance is used up;
+        ``sent_at`` is the ``started_at`` of the answered request.
+        """
         with self._lock:
             since = sum(other.started_at > sent_at for other in self._flying if other.model == model)
             self._file.later(model, partial(observe, info=info, now=self._clock(), sent_at=sent_at, since=since))

@@ -294,5 +294,5 @@ class Attempt:
         if isinstance(response, HttpResponse) and (info := rate_info(response)) is not None:
             # providers count per model (OpenAI, Anthropic), so the headers for one say nothing about the others
             reference = self.target.model.reference
-            self.run.services.gate.observe(provider.name, info, model=reference, sent_at=admission.started_at)
+            self.run.services.gate.queue(provider.name).observe(info, model=reference, sent_at=admission.started_at)
         return billed

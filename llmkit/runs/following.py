@@ -34,7 +34,7 @@ def set_limits(gate: Gate, providers: Mapping[str, Provider], models: Mapping[st
             for model in models.values()
             if model.provider == name and model.api_config.get("limits")
         }
-        gate.set_limits(name, Limits.of(provider), own)
+        gate.queue(name).set_limits(Limits.of(provider), own)
 
 
 def words(block: Block) -> str:

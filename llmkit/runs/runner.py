@@ -187,7 +187,7 @@ class Runner(Generic[T]):
             run_id=run_id,
             totals={model.reference: counts[model.reference] for model in spec.plan.models},
             estimate=None if expected is None else Decimal(expected),
-            limits=self.services.gate.limits,
+            limits=lambda provider: self.services.gate.queue(provider).limits,
             turns=fmean(len(scenario.prompts) for scenario in spec.plan.scenarios),
             budget=spec.budget,
             tokens=_tokens(spec),

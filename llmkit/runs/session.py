@@ -125,7 +125,7 @@ class Session:
         gathering = {reference.partition(":")[0] for reference in self.context.desks}
         async with anyio.create_task_group() as workers:
             while self.queues[provider] and not self.context.is_stopped:
-                limit = self.context.services.gate.limits(provider).max_parallel
+                limit = self.context.services.gate.queue(provider).limits.max_parallel
                 everybody = len(self.queues[provider]) + self._workers[provider]
                 target = everybody if provider in gathering else min(limit + min(limit, 8), everybody)
                 for _ in range(target - self._workers[provider]):

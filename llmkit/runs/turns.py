@@ -43,7 +43,7 @@ async def ask_turn(run: RunContext, conversation: Conversation) -> Failure | Non
 def _tell_wait(run: RunContext, conversation: Conversation, failure: Failure, delay: Delay) -> None:
     provider = conversation.probe.model.provider
     fields = run.log_fields(conversation, code=failure.code, seconds=round(delay.seconds, 3))
-    if delay.pauses_provider and run.services.gate.pause(provider, delay.seconds):
+    if delay.pauses_provider and run.services.gate.queue(provider).pause(delay.seconds):
         log.info("pause", extra=fields)
     log.info("retry", extra=fields)
     run.emit("waiting", conversation, code=failure.code, reason=failure.message, seconds=delay.seconds)

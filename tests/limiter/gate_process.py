@@ -14,7 +14,7 @@ from llmkit.limiter.pace import Limits
 async def main(directory, parallel, rpm, count, seconds):
     """So many requests of so many seconds; prints when each one began and ended."""
     gate = Gate(Path(directory))
-    gate.set_limits("p", Limits(int(parallel), int(rpm)))
+    gate.queue("p").set_limits(Limits(int(parallel), int(rpm)))
     print(json.dumps("ready"), flush=True)
     sys.stdin.readline()
 

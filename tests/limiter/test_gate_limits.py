@@ -34,7 +34,7 @@ def test_all_limits_hold_together(virtual, make_gate):
 
     async def main():
         gate, log, flying, most = make_gate(), [], 0, 0
-        gate.set_limits("p", Limits(5, 600))
+        gate.queue("p").set_limits(Limits(5, 600))
 
         async def one():
             nonlocal flying, most
@@ -65,7 +65,7 @@ def test_a_retry_after_is_waited_for_to_within_50_ms(virtual, make_gate):
         for number, seconds in enumerate((0.25, 1.0, 7.3, 30.0, 61.7)):
             gate, provider = make_gate(), f"p{number}"
             asked = clock()
-            assert gate.pause(provider, seconds)
+            assert gate.queue(provider).pause(seconds)
             admission = await ask(gate, provider=provider)
             assert -1e-6 < admission.started_at - asked - seconds < 0.05
             assert admission.wait_reason == RATE_LIMITED
@@ -79,16 +79,16 @@ def test_300_tasks_send_one_request_after_a_refusal(virtual, make_gate):
 
     async def main():
         gate, log = make_gate(), []
-        gate.set_limits("p", Limits(50, 6000))
+        gate.queue("p").set_limits(Limits(50, 6000))
         await ask(gate, 0.1, ok=False)
-        assert gate.pause("p", 30.0)
+        assert gate.queue("p").pause(30.0)
         began = clock()
         async with anyio.create_task_group() as tasks:
             for _ in range(300):
                 tasks.start_soon(lambda: ask(gate, 5.0, log=log))
             await anyio.sleep(29.9)
             assert log == []
-            assert gate.pause("p", 30.0) is False
+            assert gate.queue("p").pause(30.0) is False
             await anyio.sleep(5.0)
             assert len(log) == 1
             assert gate.waiting()["p"].reason == TRIAL
@@ -105,14 +105,14 @@ def test_a_refusal_holds_the_gate_until_the_pause_is_known(virtual, make_gate):
 
     async def main():
         gate, log = make_gate(), []
-        gate.set_limits("p", Limits(1, 6000))
+        gate.queue("p").set_limits(Limits(1, 6000))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: ask(gate, 0.1, ok=False, log=log))
             await settle_down()
             tasks.start_soon(lambda: ask(gate, 0.1, log=log))
             await anyio.sleep(0.2)
             assert len(log) == 1
-            assert gate.pause("p", 20.0) is True
+            assert gate.queue("p").pause(20.0) is True
         assert log[1][0] - log[0][0] == pytest.approx(20.2, abs=0.05)
 
     virtual(main)
@@ -123,7 +123,7 @@ def test_a_raised_limit_is_in_force_at_once(virtual, make_gate):
 
     async def main():
         gate, log = make_gate(), []
-        gate.set_limits("p", Limits(1, 1))
+        gate.queue("p").set_limits(Limits(1, 1))
         await ask(gate)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: ask(gate, log=log))
@@ -131,7 +131,7 @@ def test_a_raised_limit_is_in_force_at_once(virtual, make_gate):
             assert log == []
             assert gate.waiting()["p"].reason == REQUESTS_PER_MINUTE
             edited = clock()
-            gate.set_limits("p", Limits(1, 600))
+            gate.queue("p").set_limits(Limits(1, 600))
             await settle_down()
             assert [when for when, _, _ in log] == [edited]
 
@@ -143,7 +143,7 @@ def test_a_lowered_limit_lets_those_under_way_finish(virtual, make_gate):
 
     async def main():
         gate, flying, seen = make_gate(), set(), []
-        gate.set_limits("p", Limits(5, 60_000))
+        gate.queue("p").set_limits(Limits(5, 60_000))
 
         async def one(number, seconds):
             async with gate.admit("p", run_id="run", model="p:m") as admission:
@@ -157,7 +157,7 @@ def test_a_lowered_limit_lets_those_under_way_finish(virtual, make_gate):
             for number in range(5):
                 tasks.start_soon(one, number, 1.0 + number)
             await settle_down()
-            gate.set_limits("p", Limits(2, 60_000))
+            gate.queue("p").set_limits(Limits(2, 60_000))
             for number in range(5, 12):
                 tasks.start_soon(one, number, 1.0)
         assert seen[:5] == [1, 2, 3, 4, 5]
@@ -172,7 +172,7 @@ def test_runs_take_turns(virtual, make_gate):
 
     async def main():
         gate, log = make_gate(), []
-        gate.set_limits("p", Limits(1, 60_000))
+        gate.queue("p").set_limits(Limits(1, 60_000))
         async with anyio.create_task_group() as tasks:
             for number in range(100):
                 tasks.start_soon(lambda number=number: ask(gate, run="large", model=f"p:{number % 3}", log=log))
@@ -192,7 +192,7 @@ def test_a_model_with_its_own_limit_does_not_hold_up_the_others(virtual, make_ga
 
     async def main():
         gate, log = make_gate(), []
-        gate.set_limits("p", Limits(5, 6000), {"p:slow/1": Limits(1, 6)})
+        gate.queue("p").set_limits(Limits(5, 6000), {"p:slow/1": Limits(1, 6)})
         async with anyio.create_task_group() as tasks:
             for _ in range(4):
                 tasks.start_soon(lambda: ask(gate, model="p:slow/1", log=log))
@@ -211,7 +211,7 @@ def test_a_model_that_may_go_does_not_wait_for_the_next_look(virtual, make_gate)
 
     async def main():
         gate, log = make_gate(), []
-        gate.set_limits("p", Limits(5, 6000), {"p:slow": Limits(1, 6)})
+        gate.queue("p").set_limits(Limits(5, 6000), {"p:slow": Limits(1, 6)})
         async with anyio.create_task_group() as tasks:
             for _ in range(2):
                 tasks.start_soon(lambda: ask(gate, model="p:slow"))
@@ -229,7 +229,7 @@ def test_a_model_holds_no_slot_of_its_own_while_the_provider_has_none(virtual, m
 
     async def main():
         gate, log = make_gate(), []
-        gate.set_limits("p", Limits(1, 60_000), {"p:own": Limits(1, 60_000)})
+        gate.queue("p").set_limits(Limits(1, 60_000), {"p:own": Limits(1, 60_000)})
         with anyio.fail_after(60):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(lambda: ask(gate, 5.0, model="p:other"))
@@ -245,7 +245,7 @@ def test_a_freed_slot_is_passed_on_at_once(virtual, make_gate):
 
     async def main():
         gate, log = make_gate(), []
-        gate.set_limits("p", Limits(1, 60_000))
+        gate.queue("p").set_limits(Limits(1, 60_000))
         async with anyio.create_task_group() as tasks:
             for _ in range(4):
                 tasks.start_soon(lambda: ask(gate, 0.33, log=log))
@@ -259,7 +259,7 @@ def test_tokens_are_reserved_and_reconciled(virtual, make_gate):
 
     async def main():
         gate, log = make_gate(), []
-        gate.set_limits("p", Limits(5, 600, 1000))
+        gate.queue("p").set_limits(Limits(5, 600, 1000))
         began = clock()
         async with anyio.create_task_group() as tasks:
             for _ in range(3):
@@ -277,10 +277,10 @@ def test_the_headers_of_a_response_slow_the_next_requests_down(virtual, make_gat
 
     async def main():
         gate = make_gate()
-        gate.set_limits("p", Limits(5, 600))
+        gate.queue("p").set_limits(Limits(5, 600))
         async with gate.admit("p", run_id="run", model="p:m") as admission:
             info = RateInfo(requests_limit=100, requests_remaining=0, requests_reset=20.0)
-            gate.observe("p", info, model="p:m", sent_at=admission.started_at)
+            gate.queue("p").observe(info, model="p:m", sent_at=admission.started_at)
             admission.settle(tokens=None, cost=None, ok=True)
         other = await ask(gate, model="p:other")
         assert other.waited_s < 0.2
@@ -296,10 +296,10 @@ def test_waiting_says_what_for(virtual, make_gate):
 
     async def main():
         gate = make_gate()
-        gate.set_limits("p", Limits(1, 600))
-        gate.set_limits("q", Limits(1, 600))
+        gate.queue("p").set_limits(Limits(1, 600))
+        gate.queue("q").set_limits(Limits(1, 600))
         assert gate.waiting() == {}
-        gate.pause("q", 28.0)
+        gate.queue("q").pause(28.0)
         until = clock() + 28.0
         async with anyio.create_task_group() as tasks:
             for provider in "ppqq":
@@ -320,7 +320,7 @@ def test_a_cancelled_waiter_leaves_nothing_behind(virtual, make_gate):
     async def main():
         for moment in (0.0, 0.05, 0.1, 0.15, 0.5, 0.9):
             gate, budget = make_gate(), Budget(Decimal(10))
-            gate.set_limits("p", Limits(2, 6000, 100_000))
+            gate.queue("p").set_limits(Limits(2, 6000, 100_000))
             for _ in range(2):
                 with anyio.move_on_after(moment):
                     async with anyio.create_task_group() as tasks:
@@ -347,7 +347,7 @@ def test_cancelled_in_the_moment_of_admission(virtual, make_gate):
 
     async def main():
         gate = make_gate()
-        gate.set_limits("p", Limits(1, 60_000))
+        gate.queue("p").set_limits(Limits(1, 60_000))
         doomed = anyio.CancelScope()
 
         async def second():
@@ -366,7 +366,7 @@ def test_cancelled_in_the_moment_of_admission(virtual, make_gate):
                 await settle_down()
                 tasks.start_soon(task)
             await anyio.sleep(1.0)
-            gate.set_limits("p", Limits(3, 60_000))
+            gate.queue("p").set_limits(Limits(3, 60_000))
             await anyio.sleep(1.0)
             assert doomed.cancelled_caught
             third_slot = await ask(gate)
@@ -387,8 +387,8 @@ def test_waiting_costs_next_to_nothing(virtual, make_gate):
             return clock()
 
         gate = make_gate(clock=counting)
-        gate.set_limits("p", Limits(300, 60_000))
-        gate.pause("p", 60.0)
+        gate.queue("p").set_limits(Limits(300, 60_000))
+        gate.queue("p").pause(60.0)
         async with anyio.create_task_group() as tasks:
             for _ in range(300):
                 tasks.start_soon(lambda: ask(gate, 61.0))
@@ -405,7 +405,7 @@ def test_money_is_waited_for_and_said_so(virtual, make_gate):
 
     async def main():
         gate, budget = make_gate(), Budget(Decimal("1.00"))
-        gate.set_limits("p", Limits(5, 60_000))
+        gate.queue("p").set_limits(Limits(5, 60_000))
         admissions = []
 
         async def one():
@@ -425,7 +425,7 @@ def test_what_is_not_settled_stands_at_its_worst(virtual, make_gate):
 
     async def main():
         gate, budget = make_gate(), Budget(Decimal("1.00"))
-        gate.set_limits("p", Limits(5, 600, 100))
+        gate.queue("p").set_limits(Limits(5, 600, 100))
         with pytest.raises(RuntimeError):
             money = {"purse": Purse(budget, "p", 1), "worst_case": Decimal("0.3")}
             async with gate.admit("p", run_id="r", model="p:m", tokens=90, **money):
@@ -442,7 +442,7 @@ def test_adaptive_finds_what_the_provider_can_take(virtual, make_gate):
 
     async def main():
         gate, flying, seen = make_gate(), 0, []
-        gate.set_limits("p", Limits(40, 600_000))
+        gate.queue("p").set_limits(Limits(40, 600_000))
 
         async def one():
             nonlocal flying
@@ -469,7 +469,7 @@ def test_the_files_are_for_this_user_only(virtual, make_gate, tmp_path):
     async def main():
         gate = make_gate()
         name = "../odd name: " + "x" * 300
-        gate.set_limits(name, Limits(2, 60), {"m": Limits(1, 1)})
+        gate.queue(name).set_limits(Limits(2, 60), {"m": Limits(1, 1)})
         await ask(gate, provider=name, model="m")
         gate.close()
 

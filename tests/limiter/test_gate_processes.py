@@ -70,7 +70,7 @@ def test_a_killed_kernel_frees_its_slots(tmp_path, virtual, make_gate, own):
 
     async def main():
         gate = make_gate()
-        gate.set_limits("p", Limits(2, 60_000), own)
+        gate.queue("p").set_limits(Limits(2, 60_000), own)
         async with anyio.create_task_group() as tasks:
             for _ in range(2):
                 tasks.start_soon(ask, gate)
@@ -104,10 +104,10 @@ def test_a_pause_holds_for_the_other_kernels_and_so_does_the_trial(virtual, make
                 admission.settle(tokens=None, cost=None, ok=True)
 
         for gate in (here, there):
-            gate.set_limits("p", Limits(4, 6000))
+            gate.queue("p").set_limits(Limits(4, 6000))
         began = clock()
-        assert here.pause("p", 10.0)
-        assert not there.pause("p", 10.0)
+        assert here.queue("p").pause(10.0)
+        assert not there.queue("p").pause(10.0)
         async with anyio.create_task_group() as tasks:
             for gate in (here, there):
                 for _ in range(4):
@@ -149,7 +149,7 @@ def test_slots_are_given_back_to_a_kernel_that_comes_later(virtual, make_gate, o
     async def main():
         here, there, log = make_gate(), make_gate(), []
         for gate in (here, there):
-            gate.set_limits("p", Limits(8 if own else 4, 60_000), own)
+            gate.queue("p").set_limits(Limits(8 if own else 4, 60_000), own)
         async with anyio.create_task_group() as tasks:
             for _ in range(6):
                 tasks.start_soon(ask_for_ever(here, "here", log))
@@ -180,7 +180,7 @@ def test_two_kernels_take_turns_at_a_single_slot(virtual, make_gate):
         here, there, log = make_gate(), make_gate(), []
         async with anyio.create_task_group() as tasks:
             for gate, name in ((here, "here"), (there, "there")):
-                gate.set_limits("p", Limits(1, 60_000))
+                gate.queue("p").set_limits(Limits(1, 60_000))
                 for _ in range(3):
                     tasks.start_soon(ask_for_ever(gate, name, log, 0.1))
             await anyio.sleep(20.0)
@@ -198,7 +198,7 @@ def test_a_kernel_that_is_done_holds_nothing(virtual, make_gate):
     async def main():
         here, there = make_gate(), make_gate()
         for gate in (here, there):
-            gate.set_limits("p", Limits(3, 60_000, 903))
+            gate.queue("p").set_limits(Limits(3, 60_000, 903))
 
         async def ask(gate, waited):
             async with gate.admit("p", run_id="r", model="p:m", tokens=300) as admission:
@@ -221,8 +221,8 @@ def test_a_frozen_kernel_does_not_stop_the_others(virtual, make_gate, tmp_path):
 
     async def main():
         gate = make_gate()
-        gate.set_limits("p", Limits(2, 600))
-        gate.pause("p", 5.0)
+        gate.queue("p").set_limits(Limits(2, 600))
+        gate.queue("p").pause(5.0)
         began = clock()
         with (tmp_path / "gate" / "p.pace").open("r+b") as frozen:
             portalocker.lock(frozen, portalocker.LockFlags.EXCLUSIVE)

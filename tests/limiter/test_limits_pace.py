@@ -237,7 +237,7 @@ def test_the_state_survives_the_file():
         sent_at=T0 + 1,
     )
     shares = (Share(4, T0, T0 - 1), Share(), Share(0, 0.0, T0 + 2))
-    state = start(pause(state, T0 + 2, 3.0, "told to"), LIMITS, T0 + 5)._replace(shares=shares)
+    state = start(pause(state, T0 + 2, 3.0), LIMITS, T0 + 5)._replace(shares=shares)
     assert PaceState.from_bytes(state.to_bytes()) == state
     torn = state.to_bytes()[:-20]
     assert PaceState.from_bytes(torn) == PaceState()

@@ -37,7 +37,7 @@ def spent(budget):
 def test_requests_that_waited_into_the_next_month_are_checked_against_its_budget(virtual, make_gate, budget):
     """Three have money of January when it ends, with the limit a request a minute; February's covers one of them."""
     gate, sent = make_gate(), []
-    gate.set_limits("p", Limits(1, 1))
+    gate.queue("p").set_limits(Limits(1, 1))
 
     async def ask(purse):
         try:

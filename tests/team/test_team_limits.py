@@ -91,12 +91,12 @@ def test_who_is_gone_leaves_all_of_it_to_the_others(member, sim):
     kits = opened(member, sim, max_parallel_requests=10, requests_per_minute=600)
     sim.set(latency=3)  # whoever comes first has all of it, until its requests are answered
     handles = [kit.run([f"{number} {n}" for n in range(400)], MODEL) for number, kit in enumerate(kits)]
-    assert until(lambda: [kit._gate.limits("openai").max_parallel for kit in kits] == [5, 5])
+    assert until(lambda: [kit._gate.queue("openai").limits.max_parallel for kit in kits] == [5, 5])
     assert sim.wait_until(lambda: sim.count("in_flight") == 10, 60)
     handles[1].cancel(grace=0)
     handles[1].wait()
     kits[1].close()
-    assert until(lambda: kits[0]._gate.limits("openai").max_parallel == 10)
+    assert until(lambda: kits[0]._gate.queue("openai").limits.max_parallel == 10)
     handles[0].cancel(grace=0)
     handles[0].wait()
 
