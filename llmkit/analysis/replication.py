@@ -102,7 +102,13 @@ def prepare(
     changes += new_versions(run._store.read(lambda c: totals.versions(c, run.id)), latest)
     plan = replica_of(whole, models, share, seed)
     name, project = one_line(f"replication of {row['name'] or run.id}"), row["settings"].get("project")
-    request = RunRequest(prompts=plan.scenarios, kind=row["kind"], name=name, project=project)
+    request = RunRequest(
+        prompts=plan.scenarios,
+        kind=row["kind"],
+        name=name,
+        project=project,
+        mode="batch-or-live" if row["settings"].get("batched") else "live",
+    )
     return request, plan, pd.DataFrame(changes, columns=list(CHANGES))
 
 

@@ -407,8 +407,8 @@ class Kit:
 
         ``replica = await replication.start()`` asks it, and ``replication.compare(replica)`` compares its answers with
         those of the run, paired by scenario. Every configuration is asked the same scenarios, drawn with ``seed``: the
-        fewest that make up ``share`` of the probes. Retired models are reported, not asked. The run may come from this
-        kit or from :func:`llmkit.open_capsule`.
+        fewest that make up ``share`` of the probes, in batches if the run was. Retired models are reported, not asked.
+        The run may come from this kit or from :func:`llmkit.open_capsule`.
 
         Raises:
             RunNotFound: there is no such run.

@@ -31,6 +31,17 @@ def test_nothing_is_sent_before_the_start(kit, run):
     assert set(replica.probes.loc[replica.probes["config"] == "terse", "system"]) == {"Be brief."}
 
 
+def test_what_was_asked_in_batches_is_asked_in_batches_again(kit):
+    """At their price, so that a difference of costs is none of modes; a model without batches is asked at once."""
+    models = [LUNA, "deepseek:deepseek-flash"]
+    run = kit.run("Say aye.", models, max_tokens=50, mode="batch-or-live").result()
+    replication = kit.replicate(run, share=1)
+    assert replication.cost.batched == {LUNA}
+    tiers = replication.start(budget=1).result().probes.set_index("model")["service_tier"]
+    assert tiers[LUNA] == "batch"
+    assert pd.isna(tiers[models[1]])
+
+
 def test_the_same_seed_draws_the_same_scenarios(kit, run):
     """A share can be drawn again, and another one by another seed."""
     drawn = [[each.scenario_id for each in kit.replicate(run.id, 0.1, seed=seed).plan.scenarios] for seed in (1, 1, 2)]
