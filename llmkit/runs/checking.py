@@ -14,6 +14,7 @@ from llmkit.catalog.budget_settings import budgets_of
 from llmkit.catalog.price_checks import old_prices
 from llmkit.errors import LlmkitError, MissingApiKey, ValidationError, refuse
 from llmkit.money.estimate_table import Estimate
+from llmkit.money.pricing import default_rates, with_fallback
 from llmkit.providers.transport import RetryPolicy
 from llmkit.providers.wires import wire_for
 from llmkit.records import Model, Provider, Request
@@ -83,7 +84,7 @@ class Checker:
         requests, spec = first_requests(plan, providers), self._unpriced(request, plan, providers)
         access = self._access(state, asks=False)
         retired = [obstacle.sentence for model in plan.models for obstacle in access.obstacles(model)]
-        _warn([*retired, *snapshot_warnings(plan)])
+        _warn([*retired, *borrowed_price_warnings(plan, providers)])
         if asks and not self.reach.simulating:
             _warn(self._old_price_warnings(plan, state))
         _warn(left_out_warnings(requests))
@@ -258,13 +259,18 @@ def first_requests(plan: Plan, providers: Mapping[str, Provider]) -> dict[str, R
     return requests
 
 
-def snapshot_warnings(plan: Plan) -> Iterator[str]:
-    """One warning per dated snapshot that is billed at the price of its family."""
+def borrowed_price_warnings(plan: Plan, providers: Mapping[str, Provider]) -> Iterator[str]:
+    """One warning per dated snapshot billed at its family's price, and per model at its provider's default costs."""
     for model in plan.models:
         if model.priced_as != model.reference:
             yield (
                 f"{model.reference} is not in the catalog: it is billed at the price of {model.priced_as}. "
                 f"kit.catalog.add_model({model.reference!r}, ...) gives it one of its own."
+            )
+        elif with_fallback(model.price, default_rates(providers[model.provider])) != model.price:
+            yield (
+                f"{model.reference} has no price: it is billed at the default costs of {model.provider}. "
+                f"kit.catalog.update_model({model.reference!r}, ...) gives it one of its own."
             )
 
 

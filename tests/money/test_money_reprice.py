@@ -42,7 +42,8 @@ def test_the_noted_prices_stand_whatever_happens_to_the_catalog(paying):
         "local:unpriced", cost_input_per_million=None, cost_output_per_million=None, max_output_tokens=100
     )
     paying.catalog.update_provider("local", default_cost_input_per_million="0.3", default_cost_output_per_million="0.7")
-    run = paying.run(["a", "b"], [LOCAL, "local:unpriced"]).result(60)
+    with pytest.warns(UserWarning, match="local:unpriced has no price: it is billed at the default costs of local"):
+        run = paying.run(["a", "b"], [LOCAL, "local:unpriced"]).result(60)
     before = exact_costs(paying, run)
     paying.catalog.update_model(LOCAL, cost_input_per_million=99, cost_output_per_million=99)
     paying.catalog.update_provider("local", default_cost_input_per_million=99, default_cost_output_per_million=99)
