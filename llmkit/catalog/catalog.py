@@ -537,7 +537,7 @@ class Catalog:
         with self._edit() as edit:
             if purpose is not None and kept is not None:
                 kept = lifecycle.active(rules.find_model(edit.state, kept)).reference
-            if edit.state.settings.get(key) != kept:
+            if repr(edit.state.settings.get(key)) != repr(kept):  # to ==, False is 0, and 1.0 is 1
                 edit.put_setting(key, kept)
 
     def set_infra_model(self, purpose: str, ref: str) -> Model:

@@ -298,6 +298,16 @@ def test_settings_are_kept_and_listed(catalog):
         catalog.set_setting("theme", object())
 
 
+@pytest.mark.parametrize(("first", "second"), [(0, False), (1, 1.0), ([1], [True])])
+def test_a_setting_that_python_calls_equal_is_still_stored(catalog, first, second):
+    """0 becomes False, and 1 becomes 1.0, when that is what is set; the same value again is no change."""
+    catalog.set_setting("theme", first)
+    catalog.set_setting("theme", second)
+    assert repr(catalog.get_setting("theme")) == repr(second)
+    catalog.set_setting("theme", second)
+    assert len(catalog.history("theme")) == 2
+
+
 def test_every_change_is_an_event_with_before_and_after(catalog):
     """The history of an entry tells who changed what, from what to what."""
     catalog.update_model("alpha:one", display_name="Uno")
