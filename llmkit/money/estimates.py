@@ -108,7 +108,8 @@ class ModelEstimate:
 
     ``cost``, ``low`` and ``high`` are US dollars, ``low`` to ``high`` an 80% interval; all ``None`` when the model is
     unpriced. ``cost`` is set so that actual cost divided by it averages 1. ``draws`` are simulated totals. ``seconds``
-    is the mean duration of an answer. ``config`` is the label of the configuration.
+    is the mean duration of an answer. ``config`` is the label of the configuration, ``left_out`` names the parameters
+    that its model does not accept.
     """
 
     config: str
@@ -121,6 +122,7 @@ class ModelEstimate:
     observations: int = 0
     chars_per_token: float = CHARS_PER_TOKEN
     seconds: float = SECONDS
+    left_out: tuple[str, ...] = ()
     cost: Decimal | None = None
     low: Decimal | None = None
     high: Decimal | None = None

@@ -116,6 +116,7 @@ def estimate_spec(
             ends = at + timedelta(hours=min(hours[model.provider], LONGEST))
             for moment, price in price_changes(model.price, prices.get(model.priced_as, ()), at, ends):
                 models[place] = models[place].up_to(estimate(replace(model, price=price), moment))
+    models = [replace(each, left_out=requests[each.config].left_out) for each in models]
     return Estimate.of(models, hours, reused=reused.count, saved=reused.cost, batched=spec.batched)
 
 

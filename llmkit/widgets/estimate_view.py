@@ -44,6 +44,8 @@ def _cost_or_less(entry: ModelEstimate | None) -> Decimal:
 
 def _row(reference: str, entry: ModelEstimate | None, notes: Notes, names: Mapping[str, str]) -> tuple[str, str]:
     badges = "".join(html.badge(*note) for note in notes.get(reference, ()))
+    if entry is not None and entry.left_out:
+        badges += html.badge(f"without {', '.join(entry.left_out)}", "warn")
     cost = "–" if entry is None else f'<span title="{html.esc(_interval(entry))}">{dollars(entry.cost)}</span>'
     return f"{html.esc(names.get(reference, reference))} {badges}", cost
 

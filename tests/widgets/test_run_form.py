@@ -231,6 +231,19 @@ def test_a_missing_estimate_says_why(form):
     assert "No estimate" not in form.estimate.value  # though the budget is not one yet
 
 
+def test_a_parameter_that_a_model_does_not_accept_is_told_before_the_start(form):
+    """Beside the model that is asked without it; after Start it would be paid for."""
+    only(form, LUNA, SMALL)
+    assert "without" not in form.estimate.value
+    type_into(form.form, temperature="0.7")
+    form.refresh()
+    luna, small = (
+        form.estimate.value.partition(name)[2].partition("</tr>")[0] for name in ("GPT-6 Luna", "Mistral Small")
+    )
+    assert ">without temperature</span>" in luna
+    assert "without" not in small
+
+
 def test_a_model_that_retires_soon_or_was_deprecated_is_marked(form, kit):
     """The warning stands beside the model that it is about."""
     soon = datetime.now(UTC).date() + timedelta(days=10)
