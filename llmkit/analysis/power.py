@@ -39,6 +39,8 @@ class Design:
     """US dollars for all models, with an 80% interval; ``None`` where a price is unknown."""
     enough: bool
     """Whether the requested power is reached within the budget."""
+    available: int
+    """The number of scenarios that there are: more may be needed."""
     curve: pd.DataFrame
     """One row per number of scenarios and samples: scenarios, samples, power, cost (US dollars)."""
 
@@ -51,6 +53,8 @@ class Design:
         if self.low != self.high:
             money += f" ({dollars(self.low)} to {dollars(self.high)})"
         state = "" if self.enough else "; the requested power is not reached"
+        if self.scenarios > self.available:
+            state += f"; only {counted(self.available, 'scenario')} given"
         size = f"{self.scenarios:,} scenarios × {counted(self.samples, 'sample')}"
         return f"<Design {size}: power {self.power:.0%}, {money}{state}>"
 
@@ -123,6 +127,7 @@ def design(
         samples=samples,
         power=_power(spread, scenarios, samples, detect),
         enough=enough,
+        available=available,
         curve=_curve(spread, detect, max(scenarios, available), price),
         **{name: None if amount is None else amount * size for name, amount in unit.items()},
     )

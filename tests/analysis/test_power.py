@@ -33,6 +33,12 @@ def test_power_is_that_of_statsmodels():
         assert row["power"] == pytest.approx(expected, abs=1e-8)
 
 
+def test_a_design_for_which_scenarios_are_missing_says_so():
+    """More than those given are proposed where no number of samples would do: whoever asks those given has less power."""
+    assert repr(_design(available=12)).endswith("; only 12 scenarios given>")
+    assert "given" not in repr(_design())
+
+
 def _achieved(studies):
     plan, generator = _design(), np.random.default_rng(5)
     gc.freeze()
