@@ -15,6 +15,15 @@ from llmkit.records.rows import as_json
 
 COLUMNS = ("model", "config", "provider", "requests", "input_tokens", "output_tokens", "cost", "low", "high", "basis",
            "observations", "chars_per_token", "hours")  # fmt: skip
+_BASIS: Mapping[str, str] = {
+    "reused": "stored answers",
+    "model × template": "earlier answers to the same template",
+    "model": "earlier answers of the same model",
+    "provider": "earlier answers of the same provider",
+    "all": "earlier answers of other models",
+    "constant": "typical lengths, for lack of earlier runs",
+    "answers cut": "some of which were cut off",
+}
 _IN_DF_ONLY = ["provider", "observations", "chars_per_token"]
 
 
@@ -61,6 +70,11 @@ class Estimate:
         return ", ".join(sorted(parts, key="answers cut".__eq__))
 
     @property
+    def basis_words(self) -> str:
+        """The basis as people read it."""
+        return ", ".join(_BASIS[part] for part in self.basis.split(", "))
+
+    @property
     def df(self) -> pd.DataFrame:
         """One row per model: tokens of the whole run, cost, interval, basis, and the number of earlier answers used.
         ``hours`` is how long its provider will take for all of its models.
@@ -95,7 +109,7 @@ class Estimate:
             return "<Estimate: unpriced>"
         missing = f", without {len(self.unpriced)} unpriced" if self.unpriced else ""
         total, low, high = map(dollars, (self.total, self.low, self.high))
-        return f"<Estimate {total} (80%: {low} to {high}; {self.basis}{missing})>"
+        return f"<Estimate {total} (80% sure: {low} to {high}{missing}; based on {self.basis_words})>"
 
     def _repr_html_(self) -> str:
         frame, summary = self.df.drop(columns=_IN_DF_ONLY), repr(self).strip("<>")

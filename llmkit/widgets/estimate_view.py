@@ -58,12 +58,11 @@ def _interval(estimate: Estimate | ModelEstimate) -> str:
 def _total(estimate: Estimate) -> str:
     requests = sum(model.requests for model in estimate.models)
     unpriced = f"Not included: {counted(len(estimate.unpriced), 'model')} without a price." if estimate.unpriced else ""
-    bases = ", ".join(_BASIS[part] for part in estimate.basis.split(", "))
     sent = f"{_reused(estimate, requests)}{counted(requests, 'request')}{_time(estimate)}"
     return (
         f'<div role="status" style="margin-top: 6px; line-height: 1.5; color: {html.TEXT}"><span style="'
         f'font-size: 18px; font-weight: 600; font-variant-numeric: tabular-nums">{dollars(estimate.total)}</span> '
-        f"{html.muted(_interval(estimate))}</div>{html.quiet(f'{sent}. Based on {bases}. {unpriced}')}"
+        f"{html.muted(_interval(estimate))}</div>{html.quiet(f'{sent}. Based on {estimate.basis_words}. {unpriced}')}"
     )
 
 
@@ -91,14 +90,3 @@ def _time(estimate: Estimate) -> str:
     slowest = max(hours, key=hours.__getitem__)
     who = f", {slowest} is the slowest" if len(hours) > 1 else ""
     return f", {within} {html.roughly(3600 * hours[slowest])}{who}"
-
-
-_BASIS: Mapping[str, str] = {
-    "reused": "stored answers",
-    "model × template": "earlier answers to the same template",
-    "model": "earlier answers of the same model",
-    "provider": "earlier answers of the same provider",
-    "all": "earlier answers of other models",
-    "constant": "typical lengths, for lack of earlier runs",
-    "answers cut": "some of which were cut off",
-}

@@ -34,7 +34,7 @@ def test_power_is_that_of_statsmodels():
 
 
 def test_a_design_for_which_scenarios_are_missing_says_so():
-    """More than those given are proposed where no number of samples would do: whoever asks those given has less power."""
+    """More than those given are proposed where no number of samples would do: asking those given has less power."""
     assert repr(_design(available=12)).endswith("; only 12 scenarios given>")
     assert "given" not in repr(_design())
 

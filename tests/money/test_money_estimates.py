@@ -21,7 +21,8 @@ def scenarios(template, n):
 
 def test_estimates_learn_from_earlier_answers_and_name_their_basis(kit):
     """Nothing known, then the same model and template, then the model only, then the provider, then all."""
-    assert kit.estimate("Hello", LUNA).basis == "constant"
+    assert (first := kit.estimate("Hello", LUNA)).basis == "constant"
+    assert repr(first).endswith("; based on typical lengths, for lack of earlier runs)>")
     kit.run(scenarios("Tell me about [number]", 6), LUNA).result(60)
     same = kit.estimate(scenarios("Tell me about [number]", 9), LUNA)
     assert same.basis == "model × template"
