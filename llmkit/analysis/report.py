@@ -224,7 +224,8 @@ def _outcome(facts: _Facts) -> str:
     ]
     lost = f"; excluded for lack of an answer: {', '.join(missing)}" if missing else "; none was excluded"
     cut = f"; {facts.count('cut'):,} were cut off at the token limit" if facts.count("cut") else ""
-    reused = f"; {facts.count('reused'):,} were reused from earlier runs" if facts.count("reused") else ""
+    sources = ", ".join(sorted({run for each in facts.configs for run in each["sources"]}))
+    reused = f"; {facts.count('reused'):,} were reused from earlier runs ({sources})" if sources else ""
     return f"Of {counted(len(facts.plan), 'conversation')}, {facts.count('ok'):,} were answered{cut}{reused}{lost}"
 
 

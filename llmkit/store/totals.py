@@ -36,9 +36,10 @@ def tally(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any]:
 def by_configuration(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
     """The state of each configuration of a run, in the order of the plan.
 
-    Columns: config, probes, ok, failed, unasked, cut (ok, but cut off at a token limit), reused, tiers (which served
-    answers; empty if the provider named none), left_out (parameters not sent), input_tokens, output_tokens, cost (what
-    is known, exact), original_cost (of what was reused), unpriced, and maybe_billed (requests whose answers were lost).
+    Columns: config, probes, ok, failed, unasked, cut (ok, but cut off at a token limit), reused, sources (the runs
+    that answers were reused from), tiers (which served answers; empty if the provider named none), left_out
+    (parameters not sent), input_tokens, output_tokens, cost (what is known, exact), original_cost (of what was
+    reused), unpriced, and maybe_billed (requests whose answers were lost).
     """
     return rows(
         connection,
@@ -48,6 +49,7 @@ def by_configuration(connection: duckdb.DuckDBPyConnection, run_id: str) -> list
             count(*) FILTER (status NOT IN ('ok', 'failed')) AS unasked,
             count(*) FILTER (status = 'ok' AND finish_reason = 'length') AS cut,
             count(*) FILTER (reused_from IS NOT NULL) AS reused,
+            coalesce(list(DISTINCT split_part(reused_from, '.', 1)) FILTER (reused_from IS NOT NULL), []) AS sources,
             list_sort(coalesce(list(DISTINCT coalesce(service_tier, '')) FILTER (status = 'ok'), [])) AS tiers,
             list_sort(list_distinct(flatten(
                 coalesce(list(left_out::VARCHAR[]) FILTER (json_type(left_out) = 'ARRAY'), [])))) AS left_out,

@@ -91,6 +91,7 @@ def test_a_report_tells_of_batches_and_of_what_was_reused(kit):
     assert f"| API; service tier: {tiers} |" in words
     grown = kit.run("Why?", [*models, "xai:grok-4.3"], max_tokens=40, reuse=True).result()
     words = grown.report().replace("\\", "")
+    assert f"2 were reused from earlier runs ({study.id})" in words
     assert words.count(f" (what was reused had cost ${study.total_cost.normalize():f})") == 3
     asked = datetime(2026, 11, 29, 12, 42, tzinfo=UTC)
     again = {"started_at": asked + timedelta(days=40), "ended_at": asked + timedelta(days=40)}
