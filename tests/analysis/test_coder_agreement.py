@@ -92,6 +92,7 @@ def test_decimals_are_numbers():
         ({"Ann": [1, 2], "Ben": [1, np.inf]}, "interval", "are numbers"),
         ({"Ann": [1, 2], "Ben": [1, 10**400]}, "interval", "are numbers"),
         ({"Ann": ["a"], "Ben": ["b"]}, "metric", "level is one of"),
+        ({"Ann": ["a"], "Ben": ["b"]}, pd.DataFrame({"category": ["a"]}), "ratio, not DataFrame.$"),
         ("codes", "nominal", "two coders"),
     ],
 )

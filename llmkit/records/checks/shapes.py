@@ -99,7 +99,8 @@ def mapping(value: Any, field: str, example: str) -> dict[str, Any]:
 def one_of(value: Any, literal: Any, field: str) -> None:
     """Refuse a value that is not one of a ``Literal``."""
     if not isinstance(value, str) or value not in get_args(literal):  # an array is not one, and has no truth value
-        raise ValidationError(f"{field} is one of {', '.join(get_args(literal))}, not {value!r}.", field=field)
+        told = repr(value)[:80] if isinstance(value, str) else kind(value)
+        raise ValidationError(f"{field} is one of {', '.join(get_args(literal))}, not {told}.", field=field)
 
 
 def function(value: Any, field: str, what: str) -> Callable[..., Any] | None:
