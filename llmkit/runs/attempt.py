@@ -86,12 +86,7 @@ class Attempt:
                 if (refusal := STOPPED if run.is_stopped else run.refused(model, self.key)) is not None:
                     admission.waive()
                     return refusal
-                try:
-                    sent = await (run.services.transport.ready() if desk is None else self._in_batch(desk, admission))
-                except BaseException:  # such as a cancellation; begun, it may be on its way in a batch
-                    self.conversation.maybe_billed += bool(self.identity)
-                    admission.settle(tokens=0, cost=None if self.identity else Decimal(0), ok=None)
-                    raise
+                sent = await self._ready(desk, admission)
                 guard.shield = True
                 return await self._conclude(*(sent or await self._exchange(admission)), admission)
         except BudgetExceeded as error:
@@ -157,8 +152,16 @@ class Attempt:
         response = STOPPED if self.run.is_stopped else await self._send()
         return response, time.monotonic() - clock
 
+    async def _ready(self, desk: BatchDesk | None, admission: Admission) -> tuple[HttpResponse | Failure, float] | None:
+        """Wait until it can be sent; with a batch it is sent meanwhile, and its reply and duration are returned."""
+        try:
+            return await (self.run.services.transport.ready() if desk is None else self._in_batch(desk, admission))
+        except BaseException:  # such as a cancellation; begun, it may be on its way in a batch
+            self.conversation.maybe_billed += bool(self.identity)
+            admission.settle(tokens=0, cost=None if self.identity else Decimal(0), ok=None)
+            raise
+
     async def _in_batch(self, desk: BatchDesk, admission: Admission) -> tuple[HttpResponse | Failure, float]:
-        """Send it with the next batch. If cancelled after it was submitted, it counts at its worst case."""
         ticket = Ticket(
             self.key,
             self.request,
@@ -279,7 +282,7 @@ class Attempt:
         self, response: HttpResponse | Failure, result: Completion | Failure, cost: Cost, admission: Admission
     ) -> Decimal | None:
         """Settle the reserved limits and money with the gate; returns what was billed."""
-        usage, provider = result.usage, self.target.provider
+        usage, provider, reference = result.usage, self.target.provider, self.target.model.reference
         # what may have been billed counts at its worst case
         unknown = usage is None and (isinstance(result, Completion) or result.maybe_billed)
         tokens = usage.total_tokens if usage else None if unknown else 0
@@ -289,10 +292,9 @@ class Attempt:
         is_known = cost.source != "partly unpriced"
         admission.settle(tokens=tokens, cost=billed if is_known else None, ok=ok)
         if self.conversation.purse is not None and billed and self.worst_case and billed > self.worst_case:
-            self.run.learn_dearer(self.target.model.reference, billed, self.worst_case / self.factor)
+            self.run.learn_dearer(reference, billed, self.worst_case / self.factor)
         self.run.spent[provider.name] = self.run.spent.get(provider.name, Decimal(0)) + (billed or 0)
         if isinstance(response, HttpResponse) and (info := rate_info(response)) is not None:
             # providers count per model (OpenAI, Anthropic), so the headers for one say nothing about the others
-            reference = self.target.model.reference
             self.run.services.gate.queue(provider.name).observe(info, model=reference, sent_at=admission.started_at)
         return billed
