@@ -191,9 +191,10 @@ class Purse:
 
     def is_enough(self, worst_case: Decimal | None) -> bool:
         """Whether what is reserved suffices for a request now: budgets may have been set since, or a month begun."""
-        if self._held is None or worst_case is None or self._held.amount < worst_case:
-            return False
-        return set(self._held.keys) == set(self.budget.keys(self.provider))
+        keys = self.budget.keys(self.provider)
+        if self._held is None or worst_case is None:
+            return self._held is None and not keys
+        return self._held.amount >= worst_case and set(self._held.keys) == set(keys)
 
     def recall(self, worst_case: Decimal, sent_at: datetime) -> None:
         """Reserve again what a request of an earlier process, which is still in flight, counts as."""
@@ -209,7 +210,7 @@ class Purse:
             return
         cost = asked if cost is None else cost
         self._spent += cost
-        if self.begun and not self.rest:  # its last turn; what has only one teaches nothing
+        if self._held is not None and self.begun and not self.rest:  # its last turn; what has only one teaches nothing
             self.budget.learn(self.kind, self._need)
         self.begun = True
         if self._held is not None:

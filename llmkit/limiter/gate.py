@@ -99,7 +99,7 @@ class Gate:
         self, queue: ProviderQueue, waiter: Waiter, purse: Purse | None, worst_case: Decimal | None
     ) -> Admission:
         """Reserve the money, then wait for the provider; repeat if the money is gone by then, because other requests
-        cost more than their worst case, or was reserved in the budget of a month that is over.
+        cost more than their worst case, or if budgets have been set or a month has begun since.
         """
         if purse is None:
             return await queue.enter(waiter)
@@ -113,7 +113,7 @@ class Gate:
             except BaseException:
                 purse.release()
                 raise
-            if not worst_case or (purse.is_enough(worst_case) and not purse.budget.is_overdrawn):
+            if worst_case == 0 or (purse.is_enough(worst_case) and not purse.budget.is_overdrawn):
                 admission.purse = purse
                 return admission
             purse.release()

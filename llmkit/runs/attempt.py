@@ -115,16 +115,15 @@ class Attempt:
         conversation = self.conversation
         return conversation.probe.position, conversation.turn, conversation.turn_attempts.get(conversation.turn, 0) + 1
 
-    def _purse(self) -> Purse | None:
-        """The conversation's purse, updated with the worst case of its later turns; ``None`` without a budget."""
+    def _purse(self) -> Purse:
+        """The conversation's purse, updated with the worst case of its later turns."""
         conversation, model = self.conversation, self.conversation.probe.model
         prompts = conversation.probe.scenario.prompts
-        if conversation.purse is None and self.run.budget.keys(model.provider):
+        if conversation.purse is None:
             conversation.purse = Purse(self.run.budget, model.provider, (model.reference, len(prompts)))
             conversation.purse.begun = bool(conversation.turn_attempts)
-        if conversation.purse is not None:
-            later = Decimal(0) if self.worst_case is None else self._worst_of(prompts[conversation.turn :])
-            conversation.purse.rest = later
+        later = () if self.worst_case is None else prompts[conversation.turn :]
+        conversation.purse.rest = self._worst_of(later) if later else Decimal(0)
         return conversation.purse
 
     def _worst_of(self, prompts: Sequence[str]) -> Decimal:
@@ -291,7 +290,7 @@ class Attempt:
         ok = not refused if isinstance(response, HttpResponse) else None  # a rejected request was served too
         is_known = cost.source != "partly unpriced"
         admission.settle(tokens=tokens, cost=billed if is_known else None, ok=ok)
-        if self.conversation.purse is not None and billed and self.worst_case and billed > self.worst_case:
+        if billed and self.worst_case and billed > self.worst_case and self.run.budget.keys(provider.name):
             self.run.learn_dearer(reference, billed, self.worst_case / self.factor)
         self.run.spent[provider.name] = self.run.spent.get(provider.name, Decimal(0)) + (billed or 0)
         if isinstance(response, HttpResponse) and (info := rate_info(response)) is not None:

@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import math
 import multiprocessing
 import subprocess
+import threading
 import warnings
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -153,6 +155,24 @@ def test_a_budget_that_is_set_while_a_run_goes_on_holds_for_it(paying, sim):
     run = handle.result(60)
     assert run.status == "budget"
     assert (run.probes["status"] == "ok").sum() < 200
+
+
+@pytest.mark.parametrize("price", [1, None], ids=["priced", "unpriced"])
+def test_a_request_that_waits_when_a_budget_is_set_is_held_by_it(paying, sim, price):
+    """It began to wait in a run without any budget, and there is room for it only afterwards."""
+    sim.set(latency=math.inf)
+    paying.catalog.update_provider("local", max_parallel_requests=1)
+    paying.catalog.add_model("local:slow", cost_input_per_million=price, cost_output_per_million=price)
+    handle = paying.run(["q1", "q2"], "local:slow", max_tokens=300)
+    refused = threading.Event()
+    handle.listen(lambda event: event.code == "BUDGET_EXCEEDED" and refused.set())
+    assert sim.wait_until(lambda: sim.count("requests") == 1, timeout=60)
+    paying.set_budget(this_month(), "0.00001")
+    paying.catalog.update_provider("local", max_parallel_requests=2)
+    assert refused.wait(60)
+    sim.set(latency=0)
+    assert sorted(handle.result(60).probes["status"]) == ["ok", "skipped"]
+    assert sim.count("requests") == 1
 
 
 def test_an_unpriced_model_is_refused_under_a_budget(paying):
