@@ -25,19 +25,19 @@ EACH = {
 
 
 @pytest.mark.parametrize("kind", EACH)
-def test_each_type_is_answered_by_all_six_providers(kit, kind):
+def test_each_type_is_answered_by_all_providers(kit, kind):
     """Over every wire, with its schema, and each answer is one that was asked for."""
     run = kit.run([EACH[kind]]).result(60)
     probes = run.probes
-    assert probes["status"].tolist() == ["ok"] * 6
-    assert probes["provider"].nunique() == 6
+    assert set(probes["status"]) == {"ok"}
+    assert set(probes["provider"]) == set(kit.catalog.defaults())
     assert run.attempts["request"].notna().all()
     if kind == "number":
         assert probes["answer"].between(0, 10).all()
     elif kind == "rank":
         assert all(sorted(answer) == sorted(COLOURS) for answer in probes["answer"])
         ranks = probes[[f"answer.{colour}" for colour in COLOURS]]
-        assert ranks.sum(axis=1).tolist() == [6] * 6
+        assert set(ranks.sum(axis=1)) == {6}
     elif kind == "matrix":
         assert probes["answer.price"].cat.categories.tolist() == [1, 2, 3]
         assert probes["answer.size"].cat.ordered

@@ -46,7 +46,7 @@ GOOD = {"stance": "for", "reasons": [{"text": "cheap", "weight": 3}], "tone": "c
 
 
 def test_every_provider_answers_a_nested_model(kit):
-    """Each of the six in its own mode (strict schema, plain schema, JSON in words): all rows ok, one column a field."""
+    """Each in its own mode (strict schema, plain schema, JSON in words): all rows ok, one column a field."""
     probes = kit.run(["Is it fair?", "Is it wise?"], schema=Verdict).result(60).probes
     assert set(probes["provider"]) == set(PROVIDERS)
     assert list(probes["error_message"].dropna()) == []
