@@ -1,6 +1,6 @@
 """A catalog of two small providers, cheap to make; the shipped one where a test is about it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -68,12 +68,13 @@ def two_providers(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def bench(two_providers, copy_catalog, tmp_path) -> Bench:
+def bench(two_providers, copy_catalog, tmp_path) -> Iterator[Bench]:
     """Two providers: ``alpha`` with a key variable and three models, the first its default; ``local`` without a key."""
     copy_catalog(two_providers, tmp_path)
     bench = Bench(Store(tmp_path / "catalog.duckdb"))
     bench.credentials.approve_origin("alpha", "https://alpha.example", "ALPHA_KEY")
-    return bench
+    yield bench
+    bench.store.close()
 
 
 @pytest.fixture
@@ -92,10 +93,12 @@ def seeded(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def shipped(seeded, copy_catalog, tmp_path) -> Bench:
+def shipped(seeded, copy_catalog, tmp_path) -> Iterator[Bench]:
     """The shipped catalog."""
     copy_catalog(seeded, tmp_path)
-    return Bench(Store(tmp_path / "shipped.duckdb"))
+    bench = Bench(Store(tmp_path / "shipped.duckdb"))
+    yield bench
+    bench.store.close()
 
 
 @pytest.fixture
