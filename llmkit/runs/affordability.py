@@ -11,8 +11,8 @@ from llmkit.errors import BudgetExceeded, LlmkitError, ValidationError, refuse
 from llmkit.money import pricing
 from llmkit.money.amounts import dollars, in_words
 from llmkit.money.estimate_table import Estimate
-from llmkit.records import Price, Provider, Request, month_of
-from llmkit.records.checks import numbers
+from llmkit.records import Price, Provider, Request, SharedBudget, is_month, month_of
+from llmkit.records.checks import near_names, numbers
 from llmkit.runs.plan import Plan, most_input_tokens
 from llmkit.runs.spec import RunSpec
 from llmkit.runs.spending import Standing
@@ -53,6 +53,13 @@ def budget_warnings(estimate: Estimate, budget: Decimal | None) -> Iterator[str]
             f"{dollars(budget, exact=True)} covers only {int(100 * budget / estimate.total)}% of that: it will stop "
             "there, and kit.resume(run_id, budget=...) continues it."
         )
+
+
+def project_warnings(project: str | None, shared: Sequence[SharedBudget]) -> Iterator[str]:
+    """One warning if no budget is of the project, but one of a project that is nearly called so."""
+    projects = {budget.scope for budget in shared if not is_month(budget.scope)}
+    if project not in {None, *projects} and (meant := near_names.near(project, projects, 1, alike=0.8)):
+        yield f"No budget covers the project {project!r}.{near_names.hint(meant)}"
 
 
 def check_budget(

@@ -25,6 +25,7 @@ from llmkit.runs.affordability import (
     budget_warnings,
     check_budget,
     price_warnings,
+    project_warnings,
     raised,
     refuse_overdrawn,
 )
@@ -94,7 +95,7 @@ class Checker:
         if not self.reach.simulating and not request.overdraw:
             refuse_overdrawn(providers)
         estimate = self._estimate(spec, requests, state)
-        _warn(budget_warnings(estimate, budget))
+        _warn([*budget_warnings(estimate, budget), *project_warnings(request.project, shared)])
         if not self.reach.simulating:
             _warn(balance_warnings(estimate, providers))
         return replace(

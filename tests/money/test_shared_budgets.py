@@ -44,6 +44,18 @@ def row(kit, scope=None):
     return table[table["scope"] == (scope or this_month())].iloc[0]
 
 
+def test_a_project_that_is_nearly_that_of_a_budget_is_pointed_out(paying, sim):
+    """Misspelt, it would be charged to no budget; another project, or none, has no need of one."""
+    script(sim)
+    paying.set_budget("grant 7", 5)
+    with pytest.warns(UserWarning, match=r"No budget covers the project 'Grant7'\. Did you mean 'grant 7'\?"):
+        paying.run("q", LOCAL, max_tokens=300, project="Grant7").result(60)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for project in ("grant 7", "a thesis", None):
+            paying.run("q", LOCAL, max_tokens=300, project=project).result(60)
+
+
 @pytest.mark.parametrize("scope", ["this month", "grant 7"])
 @pytest.mark.parametrize("provider", [None, "local"])
 def test_runs_stop_at_a_budget_that_they_share(paying, sim, scope, provider):
