@@ -92,6 +92,9 @@ class RunView(Panel):
         """Costs by model, and failures by code with an example each."""
         costs = html.table(_COSTS, _cost_rows(self._costs), right=_NUMBERS)
         parts = [html.heading("Costs", html.muted("tokens, and US dollars")), costs]
+        if reused := int(self._probes["reused_from"].notna().sum()):
+            had_cost = dollars(self._costs["original_cost"].sum(min_count=1))
+            parts.append(html.quiet(f"Reused: {counted(reused, 'answer')}, which had cost {had_cost}."))
         if maybe := int(self._costs["maybe_billed"].sum()):
             lost = counted(maybe, "unpriced request")
             parts.append(html.quiet(f"{lost} may have been billed, though no answer arrived: see run.attempts."))

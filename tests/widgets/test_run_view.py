@@ -10,6 +10,7 @@ from runs import LUNA, SMALL, TWO, hold_after, html_of, rehearsing, wait_for
 from widget_actions import buttons, text_of
 
 from llmkit.kit import open_kit
+from llmkit.money.amounts import dollars
 from llmkit.providers.transport import RetryPolicy
 from llmkit.simulator import Fault
 from llmkit.widgets import reader
@@ -53,6 +54,14 @@ def test_the_view_adds_up(kit, sim):
         assert message[:40] in shown
     assert view.df["estimated_cost"].sum() == pytest.approx(float(run.total_cost))
     assert list(view.df["model"]) == sorted(TWO)
+
+
+def test_the_view_says_what_was_reused(kit, sim):
+    """Reused answers cost nothing here: without a word, a model that was asked before looks free."""
+    first = kit.run(["a", "b"], LUNA, max_tokens=50).result(30)
+    assert "Reused" not in text_of(first.view().widget)
+    grown = kit.run(["a", "b"], TWO, max_tokens=50, reuse=True).result(30)
+    assert f"Reused: 2 answers, which had cost {dollars(first.total_cost)}." in text_of(grown.view().widget)
 
 
 def test_charts_have_words_for_those_who_do_not_see_them(kit, sim):
