@@ -1,8 +1,14 @@
-"""Structured answers: the JSON schema of a request, and the check of the answer. Pure."""
+"""Structured answers: the JSON schema of a request, and the check of the answer.
+
+Schemas are untrusted, and their patterns and references might take forever: an answer is checked in bounded time.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -18,15 +24,17 @@ if TYPE_CHECKING:
     import referencing.exceptions
     import regex
     from referencing import jsonschema as referenced
-
-    from llmkit.tasks import bounded_schema
 else:  # imported only when a schema is used: with JupyterLab's extras jsonschema takes a second
     jsonschema, pydantic, regex = Later("jsonschema"), Later("pydantic"), Later("regex")
     referencing, referenced = Later("referencing"), Later("referencing.jsonschema")
-    bounded_schema = Later("llmkit.tasks.bounded_schema")
 
 Schema: TypeAlias = Mapping[str, Any] | type[Any]
 """A JSON schema, or the class of a pydantic model, of which only the JSON schema is used, not its Python validators."""
+
+LONGEST = 0.5
+"""CPU seconds allowed for the check of one answer; benign schemas take a thousandth."""
+
+_until: ContextVar[float] = ContextVar("until")
 
 
 def json_schema(schema: Schema | None) -> dict[str, Any] | None:
@@ -72,12 +80,12 @@ def _try_out(schema: Mapping[str, Any]) -> None:
 
 def answer_check(schema: Mapping[str, Any]) -> Callable[[str], dict[str, Any]]:
     """Return a function from an answer's text to its object, which raises ``ValueError`` with a sentence on failure."""
-    validator = bounded_schema.validator_class()(schema, registry=referencing.Registry(), format_checker=_formats())
+    validator = _validator_class()(schema, registry=referencing.Registry(), format_checker=_formats())
 
     def check(text: str) -> dict[str, Any]:
         try:
             answer = parse_json(text)
-            with bounded_schema.in_time():
+            with _in_time():
                 problem = next(validator.iter_errors(answer), None)
         except (RecursionError, ArithmeticError):
             raise Unchecked("The answer cannot be checked: it nests too deeply, or has too large a number.") from None
@@ -93,6 +101,46 @@ def answer_check(schema: Mapping[str, Any]) -> Callable[[str], dict[str, Any]]:
 
 class Unchecked(ValueError):
     """It cannot be determined whether an answer matches its schema."""
+
+
+@contextlib.contextmanager
+def _in_time() -> Iterator[None]:
+    """Raise ``TimeoutError`` in checks within this block that take too long."""
+    token = _until.set(time.thread_time() + LONGEST)
+    try:
+        yield
+    finally:
+        _until.reset(token)
+
+
+def _time_left() -> float:
+    left = _until.get() - time.thread_time()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+@cache
+def _validator_class() -> Any:
+    """The JSON Schema 2020-12 validator, with a time limit on patterns and references."""
+    rules = {"$ref": _reference("$ref"), "$dynamicRef": _reference("$dynamicRef"), "pattern": _pattern}
+    extend: Any = jsonschema.validators.extend
+    return extend(jsonschema.Draft202012Validator, rules)
+
+
+def _reference(keyword: str) -> Any:
+    usual = jsonschema.Draft202012Validator.VALIDATORS[keyword]
+
+    def follow(validator: Any, target: Any, instance: Any, schema: Any) -> Any:
+        _time_left()
+        return usual(validator, target, instance, schema)
+
+    return follow
+
+
+def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[jsonschema.ValidationError]:
+    if isinstance(instance, str) and regex.search(pattern, instance, timeout=_time_left()) is None:
+        yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
 @cache
