@@ -6,13 +6,14 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, TypeAlias
 
 from llmkit.errors import ValidationError
 from llmkit.records import Scenario
 from llmkit.records.checks import shapes
 from llmkit.records.checks.near_names import unknown_name
 from llmkit.scenarios.designs import Method, design
+from llmkit.scenarios.jinja_process import TemplateProblem, fill
 from llmkit.scenarios.levels import (
     Chosen,
     Dimension,
@@ -23,6 +24,7 @@ from llmkit.scenarios.levels import (
 )
 
 Engine = Literal["placeholders", "jinja2"]
+_Filler: TypeAlias = "_Placeholders | _JinjaText"
 
 
 def scenarios_from_template(
@@ -72,22 +74,12 @@ def scenarios_from_template(
     return [_scenario(_choose(read, cell, seed), fillers, fingerprint) for cell in cells]
 
 
-class _Filler(Protocol):
-    """A parsed text; ``uses`` holds the keys of its dimensions."""
-
-    uses: frozenset[str]
-
-    def fill(self, chosen: Sequence[Chosen]) -> str: ...
-
-
 def _filler(
     engine: Engine, source: str, dimensions: Sequence[Dimension], field: str, chosen: Iterable[Sequence[Chosen]]
 ) -> _Filler:
     if engine == "placeholders":
         return _Placeholders(source, dimensions, field)
-    from llmkit.scenarios.jinja_text import JinjaText  # imported only for templates in Jinja2
-
-    return JinjaText(source, dimensions, field, chosen)
+    return _JinjaText(source, dimensions, field, chosen)
 
 
 def _texts(template: str, system: str | None, followups: Sequence[str] | str) -> list[tuple[str, str]]:
@@ -133,7 +125,9 @@ _TOKEN = re.compile(r"\[\[|\]\]|\[(?P<name>\s*[^\[\]\s][^\[\]]*)\]")
 
 
 class _Placeholders:
-    """A text with ``[Dimension]`` placeholders, split into pieces of text and keys of dimensions."""
+    """A text with ``[Dimension]`` placeholders, split into pieces of text and keys of dimensions; ``uses`` holds those
+    that occur.
+    """
 
     def __init__(self, source: str, dimensions: Sequence[Dimension], field: str) -> None:
         names = {dimension.key: dimension.name for dimension in dimensions}
@@ -155,3 +149,64 @@ class _Placeholders:
     def fill(self, chosen: Sequence[Chosen]) -> str:
         wordings = {each.dimension.key: str(each.wording) for each in chosen}
         return "".join(wordings[piece] if is_key else piece for piece, is_key in self._pieces)
+
+
+# --- Jinja2 ---------------------------------------------------------------------------------------------------------
+
+_GLOBALS = frozenset(("cycler", "dict", "joiner", "namespace", "range"))
+"""Names that Jinja2 itself provides."""
+
+
+class _JinjaText:
+    """A Jinja2 text; ``uses`` holds the keys of its dimensions. ``chosen`` is what it will be filled with, in order."""
+
+    def __init__(
+        self, source: str, dimensions: Sequence[Dimension], field: str, chosen: Iterable[Sequence[Chosen]]
+    ) -> None:
+        self._field = field
+        self._results = fill(source, map(_values, chosen))
+        owners = _variables(dimensions)
+        try:
+            names = set(next(self._results))
+        except TemplateProblem as error:
+            raise ValidationError(f"The {field} is not a valid Jinja2 template: {error}", field=field) from None
+        for name in sorted(names - owners.keys() - _GLOBALS):
+            sentence = f"{name} in {field} is not a dimension. Set other names in the template itself."
+            raise unknown_name(name, owners, field, sentence)
+        self.uses = frozenset(owners[name] for name in names & owners.keys())
+
+    def fill(self, chosen: Sequence[Chosen]) -> str:
+        try:
+            return str(next(self._results))
+        except TemplateProblem as error:
+            levels = {each.dimension.name: each.level.label for each in chosen}
+            raise ValidationError(
+                f"The {self._field} cannot be filled for {levels}: {error}", field=self._field
+            ) from None
+
+
+def _variable(name: str) -> str:
+    """The dimension's name as a Jinja2 variable: lower case, with ``_`` for everything but letters and digits."""
+    word = re.sub(r"\W+", "_", name.strip()).lower()
+    return f"_{word}" if word[:1].isdigit() else word
+
+
+def _variables(dimensions: Sequence[Dimension]) -> dict[str, str]:
+    """The variables of a template, each with the key of its dimension."""
+    owners: dict[str, str] = {}
+    for dimension in dimensions:
+        for suffix in ("", "_label", *(("_score",) if dimension.is_scored else ())):
+            name = f"{_variable(dimension.name)}{suffix}"
+            if owners.setdefault(name, dimension.key) != dimension.key:
+                raise ValidationError(
+                    f"Two dimensions become the Jinja2 variable {name!r}: rename one.", field="dimensions"
+                )
+    return owners
+
+
+def _values(chosen: Sequence[Chosen]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for each in chosen:
+        name = _variable(each.dimension.name)
+        values |= {name: each.wording, f"{name}_label": each.level.label, f"{name}_score": each.level.score}
+    return values
