@@ -334,7 +334,7 @@ class Catalog:
 
     def set_balance(self, provider: str, amount: Any) -> Provider:
         """Set what is left on a provider's account, in US dollars; ``None`` stops tracking it. Runs deduct from it."""
-        value = None if amount is None else numbers.amount(amount, "amount")
+        value = None if amount is None else numbers.amount(amount, "amount", exact=True)
         with self._edit() as edit:
             entry = rules.find_provider(edit.state, provider)
             if entry.balance != value:
@@ -346,7 +346,7 @@ class Catalog:
 
         Returns the real balance minus ours (negative: more was spent than we knew); ``None`` when none was tracked.
         """
-        value = numbers.amount(real_balance, "real_balance")
+        value = numbers.amount(real_balance, "real_balance", exact=True)
         with self._edit() as edit:
             entry = rules.find_provider(edit.state, provider)
             delta = None if entry.balance is None else EXACT.subtract(value, entry.balance)

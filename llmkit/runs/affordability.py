@@ -106,7 +106,7 @@ def check_budget(
 
 def positive(budget: Any) -> Decimal:
     """A run's budget in US dollars."""
-    amount = numbers.amount(budget, "budget", rounded_down=True)
+    amount = numbers.amount(budget, "budget")
     if amount <= 0:
         raise ValidationError("budget must be a positive amount in US dollars.", field="budget")
     return amount

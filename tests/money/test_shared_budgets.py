@@ -225,6 +225,11 @@ def test_a_third_of_a_total_is_rounded_down(paying):
     assert paying.catalog.state().settings["budgets"][0]["amount"] == "0.3333333333"
     run = paying.run("q", LOCAL, budget=Decimal(2) / 3).result(60)
     assert run.settings["budget"] == "0.6666666666"
+    again = paying.run("q", LOCAL, reuse=True, reuse_within=1 / 3, options={"poll_s": 1 / 3}).result(60)
+    assert again.total_cost == 0
+    pilot = paying.run(["q", "r", "s"], LOCAL, samples=2).result(60)
+    design = paying.design("q", LOCAL, value="output_tokens", detect=1, pilot=pilot, budget=Decimal(2) / 3)
+    assert design.cost <= Decimal(2) / 3
 
 
 def _run_twice(path, barrier) -> None:

@@ -65,6 +65,13 @@ def test_numbers_of_numpy_and_pandas_are_numbers():
             numbers.price(missing, "cost")
 
 
+def test_a_third_of_an_amount_is_rounded_down_unless_it_must_be_exact():
+    """``total / 3`` has more decimals than a column; a balance is what the provider shows, to the last digit."""
+    assert numbers.amount(Decimal(1) / 3, "budget") == Decimal("0.3333333333")
+    with pytest.raises(ValidationError):
+        numbers.amount(Decimal(1) / 3, "balance", exact=True)
+
+
 def test_zero_has_no_sign():
     """-0 is 0, as a price and as an amount."""
     assert str(numbers.price("-0.0", "cost")) == "0"

@@ -34,11 +34,11 @@ def price(value: Any, field: str) -> Decimal | None:
     return number
 
 
-def amount(value: Any, field: str, *, rounded_down: bool = False) -> Decimal:
-    """An amount of US dollars, negative for overdrawn accounts: below 10^8, with at most 10 decimals. Budgets such as
-    ``total / 3`` are ``rounded_down`` to these.
+def amount(value: Any, field: str, *, exact: bool = False) -> Decimal:
+    """An amount of US dollars, negative for overdrawn accounts: below 10^8, with at most 10 decimals, to which amounts
+    such as ``total / 3`` are rounded down unless ``exact``.
     """
-    rounding = ROUND_DOWN if rounded_down else None
+    rounding = None if exact else ROUND_DOWN
     return _decimal(value, field, places=_AMOUNT_PLACES, below=_AMOUNT_BELOW, rounding=rounding)
 
 

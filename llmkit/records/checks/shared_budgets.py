@@ -18,7 +18,7 @@ def shared_budget(scope: Any, amount: Any, alert_at: Any, provider: str | None) 
     scope, share = texts.text(scope, "scope"), numbers.share(alert_at, "alert_at")
     if _ALMOST_A_MONTH.fullmatch(scope) and not is_month(scope):
         raise ValidationError(f"{scope!r} is not a month: write it as '2026-12'.", field="scope")
-    dollars = numbers.amount(amount, "amount", rounded_down=True)
+    dollars = numbers.amount(amount, "amount")
     if dollars < 0:
         raise ValidationError("amount cannot be negative; None removes the budget.", field="amount")
     return SharedBudget(scope=scope, amount=dollars, provider=provider, alert_at=Decimal(1) if share is None else share)
