@@ -23,7 +23,7 @@ def balance_warnings(estimate: Estimate, providers: Mapping[str, Provider]) -> I
     """One warning per provider whose balance the run will probably exceed."""
     for name, provider in providers.items():
         cost = pricing.total(model.cost for model in estimate.models if model.provider == name)
-        if provider.balance is not None and cost > provider.balance:
+        if provider.balance is not None and cost > max(provider.balance, Decimal(0)):
             yield (
                 f"This run will probably cost {dollars(cost)} at {provider.display_name}, whose balance is "
                 f"{dollars(provider.balance, exact=True)}. It runs anyway; handle.cancel() stops it, "
@@ -31,16 +31,17 @@ def balance_warnings(estimate: Estimate, providers: Mapping[str, Provider]) -> I
             )
 
 
-def refuse_overdrawn(providers: Mapping[str, Provider]) -> None:
-    """Refuse to run on accounts that owe money."""
+def refuse_overdrawn(spec: RunSpec) -> None:
+    """Refuse to ask on accounts that owe money."""
+    names = dict.fromkeys(spec.plan.configs[place].model.provider for place in spec.asked)
     refuse(
         [
             BudgetExceeded(
                 f"The balance of {provider.display_name} is {dollars(provider.balance, exact=True)}. Correct "
                 f"it with kit.catalog.sync_balance({name!r}, ...). Or run anyway with options={{'overdraw': True}}."
             )
-            for name, provider in providers.items()
-            if provider.balance is not None and provider.balance < 0
+            for name in names
+            if (provider := spec.providers[name]).balance is not None and provider.balance < 0
         ]
     )
 
@@ -66,12 +67,13 @@ def check_budget(
     spec: RunSpec, requests: Mapping[str, Request], budget: Any, shared: Sequence[Standing]
 ) -> Decimal | None:
     """The budget as a Decimal, after checking that it and the ``shared`` budgets can be kept: every price is known and
-    every answer limited in length. Models in batches count at their batch price.
+    every answer limited in length, of whatever is to be asked. Models in batches count at their batch price.
     """
     plan, amount = spec.plan, None if budget is None else positive(budget)
     scope = spec.project, month_of(datetime.now(UTC))
     problems: list[LlmkitError] = []
-    for index, config in enumerate(plan.configs):
+    for index in spec.asked:
+        config = plan.configs[index]
         model = config.model
         limits = [] if amount is None else [(amount, f"the budget of {dollars(amount)}", "budget=")]
         limits += [_left(standing) for standing in shared if standing.budget.covers(model.provider, *scope)]

@@ -93,10 +93,12 @@ class Checker:
         standings = self.spending.standings(shared, simulated=self.reach.simulating)
         budget = check_budget(spec, requests, request.budget, standings)
         if not self.reach.simulating and not request.overdraw:
-            refuse_overdrawn(providers)
+            refuse_overdrawn(spec)
         estimate = self._estimate(spec, requests, state)
-        _warn([*budget_warnings(estimate, budget), *project_warnings(request.project, shared)])
-        if not self.reach.simulating:
+        _warn(project_warnings(request.project, shared))
+        if asks:
+            _warn(budget_warnings(estimate, budget))
+        if asks and not self.reach.simulating:
             _warn(balance_warnings(estimate, providers))
         return replace(
             spec,
@@ -104,7 +106,6 @@ class Checker:
             shared_budgets=shared,
             estimate=estimate.to_row(),
             retry_unknown=self._retries_unknown(spec.policy, budget),
-            asks=asks,
         )
 
     def estimate(self, request: RunRequest, state: CatalogState, plan: Plan | None = None) -> Estimate:
@@ -217,6 +218,7 @@ class Checker:
             batched=batched,
             poll_s=request.poll_s,
             reused=reused,
+            asks=request.reuse != "only",
         )
 
     def _estimate(self, spec: RunSpec, requests: Mapping[str, Request], state: CatalogState) -> Estimate:

@@ -22,7 +22,6 @@ from llmkit.providers.wires import Wire, answer_limit, asked_tier, wire_for
 from llmkit.records import BATCH_TIER, STANDARD_TIER, DatedPrice, Model, Params, Price, Request, Usage
 from llmkit.runs.plan import Plan, asked, with_options
 from llmkit.runs.prefixes import BYTES_PER_TOKEN, Beginning
-from llmkit.runs.reuse import Reused
 from llmkit.runs.spec import RunSpec
 from llmkit.runs.targets import Target
 from llmkit.store import Store, past
@@ -83,7 +82,7 @@ def estimate_spec(
         target = Target.of(model, spec.providers[model.provider])
         tier = asked_tier(request.body or {}) or STANDARD_TIER
         tier = BATCH_TIER if model.reference in spec.batched else tier
-        left, answered = _left(plan, index, reused)
+        left, answered = reused.left(plan, index)
         if not left:
             models.append(ModelEstimate.nothing(model, config.label))
             continue
@@ -124,18 +123,6 @@ def _at_price(model: Model, at: datetime, *, tier: str, base_url: str, **how: An
     """The estimate for a model at a service tier and an address, with the price in force at ``at``."""
     price = at_tier(model.full_price, at_host(model.full_price, tier, base_url))
     return estimate_model(replace(model, price=price or Price()), at=at, **how)
-
-
-def _left(plan: Plan, config: int, reused: Reused) -> tuple[Sequence[int], Sequence[int]]:
-    """The numbers of the scenarios left to ask of a configuration, and how many turns of each are reused; one entry
-    per sample if the plan reuses any answer.
-    """
-    count, step = len(plan.scenarios), len(plan.configs) * plan.samples
-    if not reused.answers:
-        return range(count), bytes(count)
-    firsts = range(config * plan.samples, count * step, step)
-    positions = [p for first in firsts for p in range(first, first + plan.samples) if p not in reused.whole]
-    return [p // step for p in positions], [len(reused.answers.get(p, ())) for p in positions]
 
 
 def _caching(

@@ -32,6 +32,17 @@ class Reused:
     whole: frozenset[int]
     """Positions of the probes with all of their answers."""
 
+    def left(self, plan: Plan, config: int) -> tuple[Sequence[int], Sequence[int]]:
+        """The numbers of the scenarios left to ask of a configuration, and how many turns of each are reused; one entry
+        per sample if the plan reuses any answer.
+        """
+        count, step = len(plan.scenarios), len(plan.configs) * plan.samples
+        if not self.answers:
+            return range(count), bytes(count)
+        firsts = range(config * plan.samples, count * step, step)
+        positions = [p for first in firsts for p in range(first, first + plan.samples) if p not in self.whole]
+        return [p // step for p in positions], [len(self.answers.get(p, ())) for p in positions]
+
     def versions(self, plan: Plan) -> dict[str, set[str | None]]:
         """The model versions that gave the answers, by model reference."""
         versions: dict[str, set[str | None]] = {}

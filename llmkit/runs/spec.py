@@ -46,6 +46,12 @@ class RunSpec:
     asks: bool = True
     """Whether to request the answers that are not reused."""
 
+    @property
+    def asked(self) -> list[int]:
+        """The places of the configurations with answers to request."""
+        places = range(len(self.plan.configs)) if self.asks else ()
+        return [place for place in places if self.reused.left(self.plan, place)[0]]
+
 
 def stored_spec(
     row: Mapping[str, Any],

@@ -3,6 +3,7 @@
 import json
 import logging
 import threading
+from datetime import UTC, datetime
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -223,6 +224,27 @@ def test_an_answer_that_is_not_as_asked_is_not_reused(lab, database):
         assert again.probes["answer.mood"].tolist() == ["good"]
         assert lab.requests == before + 1
         assert again.probes["reused_from"].tolist() == run.probes["probe_id"].tolist()
+
+
+@pytest.mark.parametrize("how", ["budget", "month", "balance"])
+def test_what_asks_nothing_needs_no_money(lab, database, recwarn, how):
+    """A run whose answers are all there, or that takes only what is there, is held up by no budget and no debt."""
+    with llmkit.open(database) as kit:
+        kit.run(PROMPTS, lab.model, max_tokens=10).result()
+        before, budget = lab.requests, "0.0000001" if how == "budget" else None
+        if how == "month":
+            kit.set_budget(f"{datetime.now(UTC):%Y-%m}", "0.0000001")
+        if how == "balance":
+            kit.catalog.set_balance("lab", -1)
+        recwarn.clear()
+        whole = kit.run(PROMPTS, lab.model, max_tokens=10, reuse=True, budget=budget).result()
+        part = kit.run(["new", *PROMPTS], lab.model, max_tokens=10, reuse="only", budget=budget).result()
+        assert not recwarn
+        assert (whole.probes["status"] == "ok").all()
+        assert part.probes["status"].tolist() == ["pending", *["ok"] * len(PROMPTS)]
+        assert lab.requests == before
+        with pytest.raises(llmkit.BudgetExceeded):
+            kit.run(["new", *PROMPTS], lab.model, max_tokens=10, reuse=True, budget=budget)
 
 
 def test_a_model_that_answers_in_another_version_is_noticed(lab, database, caplog):
