@@ -82,7 +82,7 @@ def test_a_time_of_numpy_is_a_time(kit):
     kit.run("a", LUNA).result(60)
     assert len(kit.costs(since=np.datetime64("2020-01-01T00:00:00.123456789"))) == 1
     with pytest.raises(llmkit.ValidationError, match="a date or a time"):
-        kit.costs(since=np.datetime64("NaT"))
+        kit.costs(since=np.datetime64("NaT", "s"))
 
 
 def test_questions_and_designs_take_numbers_from_a_table(kit):
