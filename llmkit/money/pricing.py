@@ -76,17 +76,16 @@ def cost(
     A cost reported by the provider is used as it is (``"provider_reported"``), except a doubtful 0
     where ``price`` says that the tokens cost something. Otherwise it is computed from ``price`` (``"computed"``), or
     from ``fallback`` where ``price`` lacks a required rate (``"provider_default"``). A rate is required only when there
-    are tokens of its kind; a rate of 0 is a price. A tier without a variant in ``price`` is ``"unpriced"``. Searches
-    are added to the cost of the tokens; calls without a price are left out (``"partly unpriced"``).
+    are tokens of its kind; a rate of 0 is a price, and what is free needs no ``usage``. A tier without a variant in
+    ``price`` is ``"unpriced"``. Searches are added to the cost of the tokens; calls without a price are left out
+    (``"partly unpriced"``).
 
     Raises:
         ValidationError: ``at`` has no time zone.
     """
-    served = at_tier(price, tier)
-    whole = usage.input_tokens or 0 if usage else 0
+    served, usage = at_tier(price, tier), usage or Usage()
+    whole = usage.input_tokens or 0
     base = rates_at(served or Price(), whole, at)
-    if usage is None:
-        return Cost(amount=None, rates=base, source="unpriced")
     reported = usage.reported_cost
     if reported == 0 and _amount(usage, rates_at(price, whole, at)):
         reported = None
@@ -102,7 +101,7 @@ def cost(
         if searches is None or usage.other_calls:
             source = "partly unpriced"
         amount = EXACT.add(amount, searches or 0)
-    if amount is None or amount > LARGEST:
+    if amount is None or amount > LARGEST or (usage.total_tokens is None and price.price_tiers):
         return Cost(amount=None, rates=base, source="unpriced")
     return Cost(amount=_rounded(amount), rates=rates, source=source)
 
@@ -262,7 +261,8 @@ def input_rates(rates: Rates) -> tuple[Decimal | None, Decimal | None, Decimal |
 
 def _amount(usage: Usage, rates: Rates) -> Decimal | None:
     if usage.total_tokens is None:
-        return None
+        required = rates.cost_input_per_million, rates.cost_output_per_million
+        return None if None in required or any(_each_rate(rates)) else Decimal(0)
     return _sum(billed_tokens(usage), (*input_rates(rates), rates.cost_output_per_million))
 
 

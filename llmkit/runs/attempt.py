@@ -285,7 +285,7 @@ class Attempt:
         # what may have been billed counts at its worst case
         unknown = usage is None and (isinstance(result, Completion) or result.maybe_billed)
         tokens = usage.total_tokens if usage else None if unknown else 0
-        billed = cost.amount if usage else None if unknown else Decimal(0)
+        billed = cost.amount if usage or isinstance(result, Completion) else None if unknown else Decimal(0)
         refused = isinstance(result, Failure) and result.code is Code.RATE_LIMITED
         ok = not refused if isinstance(response, HttpResponse) else None  # a rejected request was served too
         is_known = cost.source != "partly unpriced"

@@ -17,6 +17,7 @@ def outcome_fields(
 ) -> dict[str, Any]:
     """The columns of ``attempts`` that are known once the attempt has ended."""
     failure = result if isinstance(result, Failure) else None
+    is_billed = failure is None or result.usage is not None
     return {
         "status_code": response.status,
         "error_code": failure.code if failure else None,
@@ -26,8 +27,8 @@ def outcome_fields(
         "maybe_billed": failure is not None and failure.maybe_billed,
         "service_tier": result.service_tier,
         "usage": result.usage.to_row() if result.usage else None,
-        "cost": None if cost.amount is None or not result.usage else format(cost.amount, "f"),
-        "cost_source": cost.source if result.usage or failure is None else None,
+        "cost": format(cost.amount, "f") if is_billed and cost.amount is not None else None,
+        "cost_source": cost.source if is_billed else None,
     }
 
 

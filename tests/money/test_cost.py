@@ -104,8 +104,23 @@ def test_unknown_is_none_and_never_zero() -> None:
 def test_a_price_of_zero_is_a_price() -> None:
     """A local model costs 0, computed."""
     free = Price(cost_input_per_million=Decimal(0), cost_output_per_million=Decimal(0))
-    result = cost(Usage(input_tokens=10**6, output_tokens=10**6), free, NOON, fallback=PRICE)
-    assert (result.amount, result.source) == (Decimal(0), "computed")
+    for usage in (Usage(input_tokens=10**6, output_tokens=10**6), Usage(output_tokens=5), None):
+        result = cost(usage, free, NOON, fallback=PRICE)
+        assert (result.amount, result.source) == (Decimal(0), "computed")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"cost_cache_write_per_million": Decimal(1)},
+        {"price_tiers": (PriceTier(above=1_000, cost_input_per_million=Decimal(1)),)},
+    ],
+    ids=["cache writes", "a tier"],
+)
+def test_a_price_of_zero_for_some_tokens_only_needs_their_count(more) -> None:
+    """Without usage, what may cost something is unknown."""
+    free = Price(cost_input_per_million=Decimal(0), cost_output_per_million=Decimal(0), **more)
+    assert cost(None, free, NOON).source == "unpriced"
 
 
 def test_a_missing_rate_without_tokens_does_not_matter() -> None:

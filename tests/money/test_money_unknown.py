@@ -46,6 +46,20 @@ def test_a_reported_cost_counts_also_where_no_tokens_are_told(paying, sim):
     assert run.costs()["unpriced"].tolist() == [0]
 
 
+@pytest.mark.parametrize("default", [None, 7], ids=["no default", "a default"])
+def test_what_is_free_costs_nothing_also_where_no_tokens_are_told(paying, sim, default):
+    """A server of one's own may report no usage: any number of tokens at a price of 0 is $0, and no less exact."""
+    paying.catalog.update_provider("local", default_cost_input_per_million=default)
+    paying.catalog.add_model("local:free", cost_input_per_million=0, cost_output_per_million=0)
+    sim.script("openai", [answer()] * 2)
+    handle = paying.run("How are you?", ["local:free", LOCAL])
+    run = handle.result(60)
+    assert run.costs().set_index("model")["estimated_cost"].fillna(-1).to_dict() == {"local:free": 0, LOCAL: -1}
+    assert run.probes.set_index("model")["cost_source"].to_dict() == {"local:free": "computed", LOCAL: "unpriced"}
+    assert run.attempts["cost"].notna().sum() == handle.progress.unpriced == 1
+    assert run.reprice()["source"].tolist() == run.probes["cost_source"].tolist()
+
+
 @pytest.mark.parametrize(
     "options",
     [{"extra_body": {"tools": [{"description": "x" * 40_000}]}}, {"stop": ["文" * 9_000]}],
