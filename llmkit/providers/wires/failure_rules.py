@@ -90,7 +90,7 @@ RULES: tuple[Rule, ...] = (
         "project_spend_limit_exceeded|organization_usage_limit_exceeded|billing_not_active|"
         "billing_hard_limit_reached|enforced_spend_limit_reached|contract_spend_limit_reached|"
         "linked_organization_spend_limit_reached|linked_organization_billing_unavailable|"
-        "personal-team-blocked:spending-limit",
+        "personal-team-blocked:spending-limit|payment_required",
         phrases="used all available credits|monthly spending limit|specified api usage limits|"
         "credit balance is too low|insufficient balance|insufficient credits|credits are depleted|"
         "openaiexception - you exceeded your current quota",  # as LiteLLM quotes OpenAI; Google's minutes say the same
@@ -160,7 +160,7 @@ RULES: tuple[Rule, ...] = (
         Code.AUTH_ERROR,
         statuses="2..|400",
         signs="api_key_invalid|authentication_error|no_db_connection",  # LiteLLM without a database knows one key only
-        phrases="incorrect api key|api key not valid",
+        phrases=r"incorrect api key|api key not valid|\Aunauthorized\Z",
     ),
     Rule(
         Code.AUTH_ERROR,
