@@ -131,11 +131,14 @@ def _with_search(usage: Usage | None, message: Any) -> Usage | None:
 def _text(content: Any) -> str:
     """The text of a message, without thinking: of a list of parts (Mistral) only the text parts, and of a text only
     what follows the thoughts with which it begins, if the server leaves them there (vLLM without a reasoning parser).
+
+    Their opening tag is missing where it is part of the prompt; the closing one is then alone on its line.
     """
     if not isinstance(content, str):
         return "".join(map(_part, items(content)))
-    text = string(content)
-    return text.partition("</think>")[2].lstrip() if text.lstrip().startswith("<think>") else text
+    thoughts, tag, answer = (text := string(content)).partition("</think>")
+    is_alone = tag and f"\n{thoughts}"[-1] == f"{answer}\n"[0] == "\n" and "think>" not in thoughts + answer
+    return answer.lstrip() if is_alone or thoughts.lstrip().startswith("<think>") else text
 
 
 def _part(part: Any) -> str:
