@@ -105,7 +105,7 @@ def _table(connection: duckdb.DuckDBPyConnection, groups: _Groups) -> pd.DataFra
         connection,
         f"""
         WITH lost AS (
-            SELECT run_id, position, worst_case FROM open_attempts
+            SELECT run_id, position, worst_case FROM open_attempts WHERE batch IS NULL
             UNION ALL SELECT i.run_id, i.position, i.worst_case
             FROM intents i SEMI JOIN (FROM outcomes WHERE maybe_billed) o ON o.run_id = i.run_id
                 AND o.position = i.position AND o.turn = i.turn AND o.attempt = i.attempt

@@ -192,6 +192,9 @@ def test_a_run_that_waits_says_so_and_outlives_its_kit(kit, sim, tmp_path):
         later.use_simulator(sim)
         assert later.runs()["status"].tolist() == [words]
         assert later.runs()["unknown"].tolist() == [0]
+        waiting = later.load(run_id)
+        assert waiting.costs()["maybe_billed"].sum() == 0, "nothing is lost that is still to come"
+        assert words in waiting.view().summary.value
         before = len(sim.batches())
         sim.set(batch_delay=0)
         run = later.resume(run_id).result(60)
