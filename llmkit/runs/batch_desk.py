@@ -23,7 +23,7 @@ import anyio.lowlevel
 
 from llmkit.limiter import Admission, Purse
 from llmkit.providers.transport import RetryPolicy, apart, retrying
-from llmkit.providers.wires import LOST, BatchApi, BatchItem, BatchState, Listed
+from llmkit.providers.wires import EXPIRED, LOST, BatchApi, BatchItem, BatchState, Listed
 from llmkit.records import Failure, HttpResponse, Request
 from llmkit.runs.tickets import KEPT, LOOKS, PAGES, SKEW, Batch, Key, Ticket
 from llmkit.store import Store, events
@@ -244,7 +244,7 @@ class BatchDesk:
                 return state.rejection or state
             is_old = datetime.now(UTC) - batch.started_at > self.kept
             if isinstance(state, Failure) and state.status == 404 and is_old:  # else another account's key may be set
-                return LOST
+                return LOST if self.kept else EXPIRED  # a simulator that has ended has billed nothing
             await anyio.sleep(self._pause(looks))
             looks += 1
 

@@ -224,15 +224,17 @@ def test_answers_on_their_way_are_fetched_at_their_price_whatever_was_edited_mea
         assert run.reprice().attrs["difference"] == 0
 
 
-def test_a_batch_of_a_simulator_that_is_gone_is_not_waited_for(kit, sim, tmp_path, caplog):
-    """A rehearsal ends: no other key will ever find what its simulator has forgotten."""
+def test_a_batch_of_a_simulator_that_is_gone_is_asked_again(kit, sim, tmp_path, caplog):
+    """A rehearsal ends: no other key will ever find what its simulator has forgotten, and nothing was billed for it."""
     caplog.set_level(logging.INFO, logger="llmkit.runs")
     sim.set(batch_delay=3600)
     run_id = _when_waiting(kit, MODELS[:1]).run_id
     assert until(lambda: "batch" in [record.getMessage() for record in caplog.records])  # it was accepted
     kit.close()
     with llmkit.open(tmp_path / "k.duckdb", simulate=True) as later:
-        assert set(later.resume(run_id).result(60).probes["error_code"]) == {"UNKNOWN"}
+        run = later.resume(run_id).result(60)
+        assert set(run.probes["status"]) == {"ok"}
+        assert run.costs()["maybe_billed"].sum() == 0
 
 
 def test_cancelling_a_run_cancels_its_batches(kit, sim, caplog):

@@ -13,7 +13,7 @@ from llmkit.errors import ValidationError
 from llmkit.providers.wires.answer_limit import answer_limit, answers_asked
 from llmkit.providers.wires.anthropic_messages import AnthropicMessages
 from llmkit.providers.wires.base import Wire
-from llmkit.providers.wires.batch_api import LOST, BatchApi, BatchItem, BatchState, Listed
+from llmkit.providers.wires.batch_api import EXPIRED, LOST, BatchApi, BatchItem, BatchState, Listed
 from llmkit.providers.wires.gemini import Gemini
 from llmkit.providers.wires.headers import rate_info
 from llmkit.providers.wires.model_lists import parse_models
@@ -28,8 +28,8 @@ WIRES: Mapping[str, Wire] = MappingProxyType(
 )
 
 __all__ = [
-    "LOST", "WIRES", "BatchApi", "BatchItem", "BatchState", "Listed", "Wire", "answer_limit", "answers_asked",
-    "asked_tier", "parse_models", "rate_info", "wire_for",
+    "EXPIRED", "LOST", "WIRES", "BatchApi", "BatchItem", "BatchState", "Listed", "Wire", "answer_limit",
+    "answers_asked", "asked_tier", "parse_models", "rate_info", "wire_for",
 ]  # fmt: skip
 
 
