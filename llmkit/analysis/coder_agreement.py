@@ -44,9 +44,10 @@ class Agreement:
     """The items that coders disagree on: one row per item, one column per coder."""
 
     def __repr__(self) -> str:
-        kappa = "" if self.kappa is None else f", kappa {self.kappa:.3f}"
+        kappa = "" if self.kappa is None else f", Cohen's kappa {self.kappa:.3f}"
         disputed = counted(len(self.table), "disputed item")
-        return f"<Agreement: alpha {self.alpha:.3f} ({self.low:.3f} to {self.high:.3f}){kappa}; {disputed}>"
+        alpha = f"Krippendorff's alpha {self.alpha:.3f} (95%: {self.low:.3f} to {self.high:.3f})"
+        return f"<Agreement: {alpha}{kappa}; {disputed}>"
 
 
 def agreement(codes: Mapping[str, Sequence[Any]] | pd.DataFrame, level: Level = "nominal") -> Agreement:

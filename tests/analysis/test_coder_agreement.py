@@ -31,6 +31,7 @@ def test_alpha_is_the_published_one(level, published):
     assert result.alpha == pytest.approx(expected, abs=1e-8)
     assert result.low < result.alpha < result.high <= 1
     assert result.kappa is None
+    assert f"Krippendorff's alpha {published:.3f} (95%: " in repr(result)
     assert result.table.index.tolist() == [1, 5, 7]
 
 
