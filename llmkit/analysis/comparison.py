@@ -252,8 +252,9 @@ def _numbers(column: pd.Series[Any], name: str) -> tuple[pd.Series[float], bool]
 def _number(value: Any, name: str) -> float:
     if (number := intervals.number(value)) is None:
         raise ValidationError(
-            f"{name!r} holds {str(value)[:80]!r}, which is not a usable number: compare numbers or true and "
-            f"false, such as frame.assign(same=frame[{name!r}] == {str(value)[:80]!r}) with value='same'.",
+            f"{name!r} holds {str(value)[:80]!r}, which is not a usable number: compare numbers, such as "
+            "'answer.score' of questions with yes or no and of scales, or true and false, such as "
+            f"frame.assign(same=frame[{name!r}] == {str(value)[:80]!r}) with value='same'.",
             field="value",
         )
     return number

@@ -266,7 +266,11 @@ def test_several_columns_make_a_level():
         ({}, ("points", "config"), "no column 'points'"),
         ({}, ("score", "model"), "no column 'model'"),
         ({}, ("score", []), "by names no column"),
-        ({"score": "good"}, ("score", "config"), "'good', which is not a usable number"),
+        (
+            {"score": "good"},
+            ("score", "config"),
+            "'good', which is not a usable number: compare numbers, such as 'answer.score' of",
+        ),
         ({"score": np.inf}, ("score", "config"), "not a usable number"),
         ({"score": 1e200}, ("score", "config"), "not a usable number"),
         ({"score": 10**400}, ("score", "config"), "not a usable number"),
