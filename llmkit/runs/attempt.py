@@ -143,7 +143,7 @@ class Attempt:
 
     async def _exchange(self, admission: Admission) -> tuple[HttpResponse | Failure, float]:
         """Send it; returns the reply and its duration in seconds."""
-        self._begin(datetime.now(UTC), admission)
+        self._begin(max(datetime.now(UTC), self.run.since), admission)
         await self.run.services.store.append([self._intent(admission)])
         self.run.emit("asked", self.conversation)
         admission.sent()

@@ -8,7 +8,7 @@ import logging
 import traceback
 from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -89,6 +89,8 @@ class RunContext:
     targets: dict[str, Target] = field(default_factory=dict)
     tariff: FindTariff | None = None
     """The prices by when a request was made, in a resumed run whose prices have changed."""
+    since: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    """Then when it was resumed, and later than all that it had asked, even if the clock was set back."""
     reused_versions: dict[str, set[str | None]] = field(default_factory=dict)
     """By model reference, the versions whose answers were reused, until the model gives its first new answer."""
 

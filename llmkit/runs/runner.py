@@ -10,7 +10,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from statistics import fmean
@@ -124,9 +124,10 @@ class Runner(Generic[T]):
                     f"The process of run {run_id} ended while requests were in flight ({len(lost)}). They may have "
                     "been billed, and are asked again; run.costs() shows what they may have cost as maybe_billed_cost."
                 )
+            since = max(datetime.now(UTC), store.read(lambda c: run_rows.latest(c, run_id)) + timedelta.resolution)
             changed = changes or None
             state = events.run_state(run_id=run_id, number=number, status="running", again=AGAIN, changes=changed)
-            store.append([*lost, state]).result()
+            store.append([*lost, {**state, "at": since.isoformat()}]).result()
             rows = store.read(lambda c: queries.open_attempts(c, run_id))
             late = late_answers(run_id, rows, kept)
             left = store.read(lambda c: queries.open_positions(c, run_id))
@@ -136,6 +137,8 @@ class Runner(Generic[T]):
             context.spent, context.deducted = store.read(lambda c: totals.spent(c, run_id))
             context.batched = store.read(run_rows.in_batches).get(run_id, context.batched)
             context.tariff = _tariff(store.run(run_id))
+            if context.tariff is not None:
+                context.since = since
             begun = conversations(spec, run_id, rows, late)
             return self._launch(context, positions, remote, earlier, conversations=begun, late=late, catalog=catalog)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import duckdb
@@ -45,6 +46,15 @@ def run_row(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any
     budgets = [each["changes"]["budget"] for each in changes if "budget" in each["changes"]]
     settings = row["settings"] | ({"budget": budgets[-1]} if budgets else {})
     return {**row, "settings": settings, "changes": changes}
+
+
+def latest(connection: duckdb.DuckDBPyConnection, run_id: str) -> datetime:
+    """The latest time, by whatever clock, at which a run began, was resumed, ended or sent a request."""
+    query = """
+        SELECT greatest(max(started_at), (SELECT max(started_at) FROM intents WHERE run_id = $run),
+            (SELECT max("at") FROM run_states WHERE run_id = $run)) AS at FROM runs WHERE id = $run"""
+    at: datetime = rows(connection, query, {"run": run_id})[0]["at"]
+    return at
 
 
 def check_texts(row: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import math
 import shutil
 import warnings
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -61,6 +62,26 @@ def test_a_resumed_run_asks_at_the_price_of_the_day(kit, stopped):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         kit.resume(run.id).result(60)
+
+
+def test_a_clock_that_was_set_back_moves_no_answer_to_another_price(kit, stopped, monkeypatch):
+    """What was asked before a resumption keeps its price, and what is asked after it gets the new one."""
+
+    class AnHourAgo(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) - timedelta(hours=1)
+
+    asked = dict.fromkeys(stopped.turns["probe_id"], 0.5)
+    for module in ("store.events", "runs.runner", "runs.attempt"):
+        monkeypatch.setattr(f"llmkit.{module}.datetime", AnHourAgo)
+    kit.catalog.update_model(LUNA, cost_output_per_million=50)
+    with pytest.warns(UserWarning, match="was changed"):
+        run = kit.resume(stopped.id, budget=100).result(60)
+    prices = run.turns.set_index("probe_id")["cost_output_per_million"].to_dict()
+    assert prices == dict.fromkeys(prices, 50.0) | asked
+    again = run.reprice()
+    assert (again["cost_after"] == again["cost_before"]).all()
 
 
 def test_a_resumption_adds_up_wherever_it_was_interrupted(kit, sim, database, tmp_path):
