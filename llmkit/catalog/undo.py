@@ -59,7 +59,7 @@ def in_words(events: Sequence[Event]) -> str:
             begins = event["after"]["valid_from"]
             clauses.append(f"{event['reference']}: the price from {begins[:10] if begins else 'the beginning'} on")
         elif event["entity"] not in ("price", "sync"):
-            clauses.append(f"{event['reference']}: {_difference(event['before'] or {}, event['after'])}")
+            clauses.append(f"{event['reference']}: {_difference(event['before'] or {}, event['after']) or 'changed'}")
     return "; ".join(clauses)
 
 

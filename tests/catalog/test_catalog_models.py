@@ -306,6 +306,9 @@ def test_a_setting_that_python_calls_equal_is_still_stored(catalog, first, secon
     assert repr(catalog.get_setting("theme")) == repr(second)
     catalog.set_setting("theme", second)
     assert len(catalog.history("theme")) == 2
+    assert catalog.last_change() == "theme: changed"
+    catalog.undo()
+    assert repr(catalog.get_setting("theme")) == repr(first)
 
 
 def test_every_change_is_an_event_with_before_and_after(catalog):
