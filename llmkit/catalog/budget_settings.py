@@ -22,8 +22,10 @@ def set_budget(edit: Edit, scope: Any, amount: Any, provider: Any, alert_at: Any
     """
     name = None if provider is None else rules.find_provider(edit.state, provider).name
     budget = shared_budget(scope, 0 if amount is None else amount, alert_at, name)
-    others = [each for each in budgets_of(edit.state) if each.key != budget.key]
+    now = budgets_of(edit.state)
+    others = [each for each in now if each.key != budget.key]
     chosen = others if amount is None else [*others, budget]
-    edit.put_setting(BUDGETS, [each.to_row() for each in chosen], "set_budget")
+    if set(chosen) != set(now):  # undo would find nothing to revert
+        edit.put_setting(BUDGETS, [each.to_row() for each in chosen], "set_budget")
     if amount is not None and is_month(budget.scope) and budget.scope < month:
         warn(f"The budget of {budget.scope} limits nothing: that month is over. This one is {month!r} (UTC).")

@@ -219,6 +219,18 @@ def test_what_is_no_budget_is_refused(kit, arguments, field):
         kit.catalog.set_setting("budgets", [])
 
 
+def test_a_budget_set_again_is_no_change(paying):
+    """The same amount, or removing what is not there, leaves nothing to undo; undo reverts the change before."""
+    paying.set_budget("grant", 1)
+    paying.set_budget("other", 2)
+    n_events = len(paying.catalog.history())
+    paying.set_budget("grant", "1.0")
+    paying.set_budget("third", None)
+    assert len(paying.catalog.history()) == n_events
+    paying.catalog.undo()
+    assert paying.budgets()["scope"].tolist() == ["grant"]
+
+
 def test_a_third_of_a_total_is_rounded_down(paying):
     """No column holds that many decimals, and nobody should have to round them."""
     paying.set_budget(this_month(), Decimal(1) / 3)
