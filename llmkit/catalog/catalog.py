@@ -162,7 +162,8 @@ class Catalog:
     def settings(self) -> pd.DataFrame:
         """One row per setting: ``key`` and ``value``; internal ones, which start with ``_``, are left out."""
         values = self._store.catalog().settings
-        return frames.settings({key: value for key, value in values.items() if not key.startswith("_")})
+        shown = {key: value for key, value in values.items() if not key.startswith("_") and value is not None}
+        return frames.settings(shown)
 
     def get_setting(self, key: str) -> Any:
         """A setting's value; ``None`` when it is not set.

@@ -285,7 +285,7 @@ def test_infra_models_are_checked(catalog):
 
 
 def test_settings_are_kept_and_listed(catalog):
-    """A value comes back as it was; one that was never set is None; llmkit's own are not for users."""
+    """A value comes back as it was; one that is not set is None, and not listed; llmkit's own are not for users."""
     catalog.set_setting("theme", {"dark": True, "sizes": [1, 2]})
     assert catalog.get_setting("theme") == {"dark": True, "sizes": [1, 2]}
     assert catalog.get_setting("nothing") is None
@@ -296,6 +296,8 @@ def test_settings_are_kept_and_listed(catalog):
         assert caught.value.field == "key"
     with pytest.raises(ValidationError):
         catalog.set_setting("theme", object())
+    catalog.set_setting("theme", None)
+    assert catalog.settings().empty
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, False), (1, 1.0), ([1], [True])])
