@@ -144,11 +144,11 @@ def _methods(facts: _Facts) -> str:
 
 def _dates(facts: _Facts) -> str:
     first, last = facts.row["started_at"], facts.row["ended_at"]
-    first = min([first, *(each["first"] for each in facts.versions)])  # reused answers are older than the run
     again = f", in {facts.sessions} sessions" if facts.sessions > 1 else ""
     if last is None:
         return f"started on {first:%Y-%m-%d %H:%M} UTC and not finished{again}"
-    return f"{period(first, last)}{again}"
+    answered = [each["first"] for each in facts.versions]  # reused answers are older than the run
+    return f"{period(min([first, *answered]), last)}{again}"
 
 
 def _served(facts: _Facts) -> str:

@@ -1,6 +1,7 @@
 """Reports: what the journal knows is in them, and no text of a user or model breaks them."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from html.parser import HTMLParser
@@ -99,6 +100,7 @@ def test_a_report_tells_of_batches_and_of_what_was_reused(kit):
         row=again, plan=None, configs=[], unanswered=[], versions=[{"first": asked}], sessions=1, worst=Decimal()
     )
     assert report._dates(facts) == "2026-11-29 12:42 to 2027-01-08 12:42 UTC"
+    assert report._dates(replace(facts, row={**again, "ended_at": None})).startswith("started on 2027-01-08 12:42 UTC")
 
 
 def test_no_text_breaks_a_report(kit, tmp_path):
