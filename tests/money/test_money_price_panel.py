@@ -60,7 +60,7 @@ def test_parts_of_a_price_are_told_by_their_rates(kit):
 
 def test_many_differences_come_in_portions(kit):
     """A limited number of boxes, however many models differ."""
-    for reference in kit.catalog.models(status="ACTIVE")["model"].head(15):
+    for reference in kit.catalog.models("openai", "ACTIVE")["model"].head(15):
         kit.catalog.update_model(reference, cost_input_per_million=777, cost_output_per_million=777)
     check = checked(ModelsPanel(kit))
     assert check.result.text.startswith("30 differences; the first 25")

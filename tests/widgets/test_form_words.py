@@ -28,7 +28,8 @@ def test_what_is_there_already_is_said_in_words_of_the_form(kit):
     models, providers = kit.models_panel(), kit.providers_panel()
     form = add(models, model_id="m")
     form = add(models, model_id="m")
-    assert errors(form) == {"model_id": "There is a model 'anthropic:m' already; Edit changes it."}
+    provider = next(iter(kit.catalog.state().providers))
+    assert errors(form) == {"model_id": f"There is a model '{provider}:m' already; Edit changes it."}
     form = add(providers, name="openai", base_url="http://localhost:1/v1")
     assert errors(form) == {"name": "There is a provider 'openai' already; the provider's form changes it."}
 
