@@ -94,6 +94,7 @@ class Budget:
         self._queue.insert(sum(other.purse.begun for other in self._queue) if purse.begun else len(self._queue), asking)
         try:
             self._serve()
+            purse.has_waited = not asking.answered.is_set()
             while not asking.answered.is_set():
                 with anyio.move_on_after(GLANCE if self.shared else None):
                     await asking.answered.wait()
@@ -168,12 +169,12 @@ class Purse:
     """What one conversation has reserved in a budget, the worst case of the one request that is under way included.
 
     ``rest`` is the worst case of the turns after the next, set by the caller before each request. Conversations of one
-    ``kind``, such as a model and a number of turns, need about the same.
+    ``kind``, such as a model and a number of turns, need about the same. ``has_waited``: its last reservation had to.
     """
 
     def __init__(self, budget: Budget, provider: str, kind: Hashable) -> None:
         self.rest = ZERO
-        self.begun = False
+        self.begun = self.has_waited = False
         self.budget = budget
         self.provider = provider
         self.kind = kind
@@ -183,7 +184,7 @@ class Purse:
 
     async def reserve(self, worst_case: Decimal | None) -> None:
         """Get the money for the next request from what is reserved already, or reserve it."""
-        self._need = max(self._need, self._spent + (worst_case or ZERO))
+        self._need, self.has_waited = max(self._need, self._spent + (worst_case or ZERO)), False
         if not self.is_enough(worst_case):
             self.release()  # never wait for money while holding some
             self._held = await self.budget.reserve(worst_case, self)

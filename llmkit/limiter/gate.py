@@ -106,7 +106,8 @@ class Gate:
         while True:
             asked_at = self._clock()
             await purse.reserve(worst_case)
-            if (waited := self._clock() - asked_at) > 0:
+            if purse.has_waited:
+                waited = self._clock() - asked_at
                 waiter.waits = {**waiter.waits, BUDGET: waiter.waits.get(BUDGET, 0.0) + waited}
             try:
                 admission = await queue.enter(waiter)

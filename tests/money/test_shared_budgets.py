@@ -187,6 +187,14 @@ def test_a_request_that_waits_when_a_budget_is_set_is_held_by_it(paying, sim, pr
     assert sim.count("requests") == 1
 
 
+@pytest.mark.parametrize("budget", [None, 5])
+def test_a_request_that_need_not_wait_for_money_does_not_say_so(paying, sim, budget):
+    """Looking into a budget takes time, too, but is no wait."""
+    script(sim)
+    run = paying.run("q", LOCAL, max_tokens=10, budget=budget).result(60)
+    assert run.attempts["wait_reason"].isna().all()
+
+
 def test_an_unpriced_model_is_refused_under_a_budget(paying):
     """Nobody could say whether the budget holds."""
     paying.catalog.add_model("local:secret", cost_input_per_million=None, cost_output_per_million=None)
