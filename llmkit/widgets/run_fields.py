@@ -75,7 +75,7 @@ def read_temperature(typed: str, label: str) -> float | None:
 
 def read_dollars(typed: str, label: str) -> Decimal | None:
     """A positive amount as people type it: ``2``, ``$1.50``; empty is none."""
-    words = f"{label}: type US dollars above 0, without commas, such as 2000 or 2.50; leave it empty for none."
+    words = f"{label}: type an amount of US dollars above 0, without commas, such as 2000; leave it empty for none."
     return read_number(typed, words, lambda number: number > 0)
 
 
