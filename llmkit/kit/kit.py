@@ -205,7 +205,7 @@ class Kit:
         mode: runs.Mode = "live",
         **options: Any,
     ) -> estimate_table.Estimate:
-        """Predict what :meth:`run` would cost with the same arguments. Nothing is sent.
+        """Predict what :meth:`run` would cost with the same arguments. Nothing is sent, and named models need no key.
 
         With ``reuse``, only requests without an answer are counted; ``.df`` has their number by model.
 

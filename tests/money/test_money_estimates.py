@@ -67,6 +67,18 @@ def test_rehearsals_and_real_runs_do_not_learn_from_each_other(paying, sim, tmp_
         assert rehearsal.estimate("q", "local:gpt-6-luna").basis == "constant"
 
 
+def test_what_a_model_would_cost_is_known_before_there_is_a_key(database, monkeypatch):
+    """Prices decide which provider to open an account with; the run itself needs the key."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with llmkit.open(database) as keyless:
+        assert keyless.estimate("Why?", "openai:gpt-6-luna").total > 0
+        assert set(keyless.plan_modes("Why?", "openai:gpt-6-luna")["mode"]) > {"live", "batch"}
+        with pytest.raises(llmkit.MissingApiKey, match="OPENAI_API_KEY"):
+            keyless.run("Why?", "openai:gpt-6-luna")
+        with pytest.raises(llmkit.MissingApiKey, match="OPENAI_API_KEY"):
+            keyless.estimate("Why?")
+
+
 def test_the_effort_that_is_asked_for_counts(kit):
     """More reasoning is expected to cost more, also before any answer at that effort."""
     kit.run([f"q{n}" for n in range(8)], LUNA, options={"reasoning_effort": "low"}).result(60)
