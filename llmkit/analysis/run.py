@@ -57,7 +57,8 @@ class Run:
     _store: Store
     _view: Callable[[Run], Any]
     _actor: str
-    _first: int | None = None
+    _only: range | None = None
+    """The positions of the probes in its tables; ``None`` for all."""
     _questions: list[Plan] = field(default_factory=list, repr=False, compare=False)
     """Its plan, once it was made for its questions, which never change."""
 
@@ -147,7 +148,16 @@ class Run:
         Raises:
             ValidationError: not a whole number of at least 1.
         """
-        return replace(self, _first=numbers.whole(n, "n", least=1))
+        return replace(self, _only=range(numbers.whole(n, "n", least=1)))
+
+    def only(self, probe_id: str) -> Run:
+        """The run with one probe alone, as :meth:`head` has the first.
+
+        Raises:
+            ValidationError: there is no such probe in this run.
+        """
+        (position,) = annotating.positions(self.id, probe_id, self._row()["n_probes"])
+        return replace(self, _only=range(position, position + 1))
 
     @property
     def probes(self) -> pd.DataFrame:
@@ -186,7 +196,8 @@ class Run:
                 return {}
             self._questions.append(self._plan())
         plan = self._questions[0]
-        texts = {position: plan.question_text_of(position) for position in range(len(plan))[: self._first]}
+        shown = (self._only or range(len(plan)))[: len(plan)]
+        texts = {position: plan.question_text_of(position) for position in shown}
         return {events.probe_id(self.id, position): text for position, text in texts.items() if text}
 
     @property
@@ -544,7 +555,7 @@ class Run:
     def _frame(self, connection: Snapshot, row: Mapping[str, Any], name: str, order: Sequence[str]) -> pd.DataFrame:
         run_rows.check_texts(row)
         if run_rows.fits(connection, self.id):
-            return queries.table(connection, name, self.id, order, self._first)
+            return queries.table(connection, name, self.id, order, self._only)
         raise ValidationError(
             f"run.{name} would not fit into memory: ask kit.sql(...) for a part, read run.batches({name!r}), or "
             "run.archive(folder), which llmkit.dataset(folder) reads.",

@@ -124,11 +124,11 @@ def runs(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
 
 
 def table(
-    connection: duckdb.DuckDBPyConnection, name: str, run_id: str, order: Sequence[str], first: int | None = None
+    connection: duckdb.DuckDBPyConnection, name: str, run_id: str, order: Sequence[str], only: range | None = None
 ) -> pd.DataFrame:
-    """The rows of ``probes``, ``turns`` or ``attempts`` of one run: of all probes, or of the first."""
-    only = "" if first is None else f"AND position < {first}"
-    return frame(connection, f"SELECT * FROM {name} WHERE run_id = ? {only} ORDER BY {', '.join(order)}", [run_id])
+    """The rows of ``probes``, ``turns`` or ``attempts`` of one run: of all probes, or of those at these positions."""
+    these = "" if only is None else f"AND position BETWEEN {only.start} AND {only.stop - 1}"
+    return frame(connection, f"SELECT * FROM {name} WHERE run_id = ? {these} ORDER BY {', '.join(order)}", [run_id])
 
 
 def next_state(connection: duckdb.DuckDBPyConnection, run_id: str) -> int:

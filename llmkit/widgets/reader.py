@@ -125,9 +125,8 @@ class Reader(Panel):
 
     def _attempts(self, content: Mapping[str, Any]) -> Reply:
         """The requests of one probe."""
-        attempts = self._runs[content["run"]].attempts
-        chosen = attempts[attempts["probe_id"] == content["probe"]]
-        shown = chosen[["turn", "attempt", "status_code", "error_code", "request", "reply"]]
+        attempts = self._runs[content["run"]].only(content["probe"]).attempts
+        shown = attempts[["turn", "attempt", "status_code", "error_code", "request", "reply"]]
         return {"attempts": columns.rows(shown)}, []
 
     def _note(self, content: Mapping[str, Any]) -> Reply:

@@ -126,3 +126,15 @@ def test_the_head_of_a_run_has_its_first_probes(run):
     assert head.costs()["probes"].sum() == 12
     with pytest.raises(llmkit.ValidationError, match="n "):
         run.head(0)
+
+
+def test_a_run_can_be_read_for_one_probe_alone(run):
+    """Its row, turns and requests, as in the whole tables; a probe of another run is refused."""
+    second = run.probes["probe_id"].iloc[1]
+    one = run.only(second)
+    for name, order in (("probes", "sample"), ("turns", "turn"), ("attempts", "turn")):
+        part, whole = getattr(one, name), getattr(run, name)
+        rows = whole.loc[whole["probe_id"] == second, list(part)].sort_values(order, ignore_index=True)
+        pd.testing.assert_frame_equal(part.astype(object), rows.astype(object))
+    with pytest.raises(llmkit.ValidationError, match="no-such"):
+        run.only("no-such")
