@@ -77,17 +77,15 @@ class BatchDesk:
             self._rest()
 
     @contextlib.asynccontextmanager
-    async def admit(
-        self, key: Key, model: str, purse: Purse | None, worst_case: Decimal | None
-    ) -> AsyncGenerator[Admission]:
+    async def admit(self, key: Key, model: str, purse: Purse, worst_case: Decimal | None) -> AsyncGenerator[Admission]:
         """Reserve the money of a request; rate limits do not apply in batches."""
         began = time.time()
         before = self.earlier.get(key)
         self._rest()
         try:
-            if purse is not None and before is not None and before["worst_case"] is not None:
+            if before is not None and before["worst_case"] is not None:
                 purse.recall(before["worst_case"], before["started_at"])
-            elif purse is not None:
+            else:
                 await purse.reserve(worst_case)
         finally:
             self.moving += 1
