@@ -74,7 +74,7 @@ class Checker:
         """The checked spec of a request, from its ``plan`` if one exists; warns where models or parameters differ from
         those requested, prices are old, or money may run out. Refuses all problems together.
         """
-        asks = request.reuse != "only"
+        asks = request.asks
         if plan is None:
             plan = self._plan(request, state, asks=asks)
         if request.stop_when is not None:
@@ -218,7 +218,7 @@ class Checker:
             batched=batched,
             poll_s=request.poll_s,
             reused=reused,
-            asks=request.reuse != "only",
+            asks=request.asks,
         )
 
     def _estimate(self, spec: RunSpec, requests: Mapping[str, Request], state: CatalogState) -> Estimate:

@@ -72,6 +72,11 @@ class RunRequest:
         shapes.one_of(self.mode, Mode, "mode")
 
     @property
+    def asks(self) -> bool:
+        """Whether to request the answers that are not reused."""
+        return self.reuse != "only"
+
+    @property
     def adaptive(self) -> bool:
         """Whether to search for the best concurrency below the limit."""
         return texts.flag(self.options.get("adaptive", False), "adaptive")

@@ -39,9 +39,14 @@ class Reused:
         count, step = len(plan.scenarios), len(plan.configs) * plan.samples
         if not self.answers:
             return range(count), bytes(count)
-        firsts = range(config * plan.samples, count * step, step)
-        positions = [p for first in firsts for p in range(first, first + plan.samples) if p not in self.whole]
+        positions = list(self.positions_left(plan, config))
         return [p // step for p in positions], [len(self.answers.get(p, ())) for p in positions]
+
+    def positions_left(self, plan: Plan, config: int) -> Iterator[int]:
+        """The positions of a configuration's probes that lack an answer."""
+        step = len(plan.configs) * plan.samples
+        firsts = range(config * plan.samples, len(plan.scenarios) * step, step)
+        return (p for first in firsts for p in range(first, first + plan.samples) if p not in self.whole)
 
     def versions(self, plan: Plan) -> dict[str, set[str | None]]:
         """The model versions that gave the answers, by model reference."""

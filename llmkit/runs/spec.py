@@ -50,7 +50,7 @@ class RunSpec:
     def asked(self) -> list[int]:
         """The places of the configurations with answers to request."""
         places = range(len(self.plan.configs)) if self.asks else ()
-        return [place for place in places if self.reused.left(self.plan, place)[0]]
+        return [place for place in places if any(True for _ in self.reused.positions_left(self.plan, place))]
 
 
 def stored_spec(
