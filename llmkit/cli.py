@@ -119,7 +119,7 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _models(args: argparse.Namespace) -> None:
-    with llmkit.open(args.db) as kit:
+    with _open_existing(args.db) if args.db else llmkit.open() as kit:  # a newcomer sees what is shipped
         frame = kit.catalog.models(provider=args.provider, status=None if args.all else "ACTIVE")
     columns = ["model", "display_name", "cost_input_per_million", "cost_output_per_million", "context_window",
                "status", "is_default", "is_available"]  # fmt: skip
@@ -149,7 +149,7 @@ def _lab(args: argparse.Namespace) -> int:
 
 def _doctor(args: argparse.Namespace) -> int:
     try:
-        with llmkit.open(args.db) as kit:
+        with _open_existing(args.db) as kit:
             findings = kit.doctor(online=args.online)
     except llmkit.LlmkitError:  # main prints its sentence last
         print(doctor.to_frame(doctor.examine_place(catalog_path(args.db))))
@@ -183,7 +183,8 @@ def _open_existing(db: str | None) -> llmkit.Kit:
     """Open a catalog, but make none: whoever mistypes a path must not believe that a study has a backup."""
     path = catalog_path(db)
     if not archive.is_catalog(path):
-        raise llmkit.ValidationError(f"There is no catalog at {path}: name another with --db.", field="path")
+        instead = f"name another with --db or $LLMKIT_DB, or make one in Python: llmkit.open({str(path)!r})"
+        raise llmkit.ValidationError(f"There is no catalog at {path}: {instead}.", field="path")
     return llmkit.open(path)
 
 

@@ -90,11 +90,23 @@ def test_a_word_that_is_no_command_is_explained(capsys):
     assert "demo" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["backup", "export"])
-def test_a_catalog_that_is_not_there_is_not_made_to_be_saved(command, tmp_path, capsys):
-    """A mistyped path does not end in a backup of nothing."""
-    assert main([command, str(tmp_path / "saved"), "--db", str(tmp_path / "stduy.duckdb")]) == 1
-    assert "There is no catalog at" in capsys.readouterr().err
+@pytest.mark.parametrize("command", [["backup", "saved"], ["export", "saved"], ["doctor"], ["models"]], ids=" ".join)
+def test_a_catalog_that_is_not_there_is_not_made_by_looking_for_it(command, tmp_path, monkeypatch, capsys):
+    """A mistyped path does not end in a backup of nothing, nor in a sound but empty catalog."""
+    monkeypatch.chdir(tmp_path)
+    assert main([*command, "--db", "stduy.duckdb"]) == 1
+    said = capsys.readouterr().err
+    assert f"There is no catalog at {tmp_path / 'stduy.duckdb'}: name another with --db" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_doctor_makes_no_catalog_in_the_usual_place_either(tmp_path, monkeypatch, capsys):
+    """What can be said of the machine is said, and where a catalog was looked for."""
+    monkeypatch.setenv("LLMKIT_DB", str(tmp_path / "stduy.duckdb"))
+    assert main(["doctor"]) == 1
+    told = capsys.readouterr()
+    assert "Python " in told.out
+    assert "or $LLMKIT_DB" in told.err
     assert not list(tmp_path.iterdir())
 
 

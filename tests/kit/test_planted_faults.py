@@ -138,7 +138,7 @@ PLANTED = {
     line_damaged: ["1 line of the journal of c.duckdb cannot be used", "journal_quarantine"],
     read_only: ["cannot be written", "Change its permissions, or name another file"],
     little_space: ["GiB free", "Free some space."],
-    no_folder: ["cannot be opened", "Check its folder, or name another file."],
+    no_folder: ["There is no catalog at", "name another with --db"],
     nobody_answers: ["address of local", "NETWORK_ERROR"],
     default_retired: [f"{LUNA} was retired on 2026-01-01", "kit.catalog.set_default_model"],
     newer_version: ["format 999", "Upgrade llmkit"],
