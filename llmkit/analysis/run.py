@@ -37,6 +37,7 @@ from llmkit.errors import ValidationError
 from llmkit.records import columns
 from llmkit.records.checks import numbers, shapes, texts
 from llmkit.records.checks.near_names import columns_named
+from llmkit.records.user_warnings import warn
 from llmkit.runs import request_texts, stored_plan
 from llmkit.runs.plan import Plan
 from llmkit.store import Snapshot, Store, events, queries, run_rows, totals
@@ -161,7 +162,10 @@ class Run:
 
     @property
     def probes(self) -> pd.DataFrame:
-        """One row per scenario × model × sample, whatever happened; see ``llmkit.records.columns.PROBES``."""
+        """One row per scenario × model × sample, whatever happened; see ``llmkit.records.columns.PROBES``.
+
+        A note's column holds the latest, whoever wrote it; a warning says where people coded an answer differently.
+        """
         frame, names, questions = self._store.ask_of_run(
             self.id,
             lambda c, row: (
@@ -180,6 +184,11 @@ class Run:
         dimensions = {name: columns.column([row.get(name) for row in frame["dimensions"]]) for name in names}
         answers = answer_columns(list(frame["answer"]), questions)
         notes = note_columns(list(frame["notes"]), {*columns.PROBES, *names})
+        if any(name.startswith("code.") for name in notes) and (names := self._look(run_rows.disputed_codes)):
+            warn(
+                f"People coded the same answers differently, of which run.probes shows the latest: {', '.join(names)}. "
+                f"run.hand_codes({names[0].removeprefix('code.')!r}) has everybody's, for llmkit.agreement."
+            )
         parts = [pd.DataFrame(part, index=frame.index) for part in (dimensions, answers, notes)]
         return pd.concat([frame[list(columns.PROBES)], *parts], axis=1)
 

@@ -56,13 +56,25 @@ def test_two_people_note_in_the_same_run(run, path):
     run.annotate(probe, codes={"tone": "warm"})
     with llmkit.open(path, actor="ben") as other:
         other.load(run.id).annotate(probe, codes={"tone": "cold"})
-    assert run.probes["code.tone"][0] == "cold"
+    with pytest.warns(UserWarning, match=r"the latest: code\.tone\. run\.hand_codes\('tone'\) has everybody's"):
+        assert run.probes["code.tone"][0] == "cold"
     both = run.annotations
     assert both[["probe_id", "name", "value", "actor"]].values.tolist() == [
         [probe, "code.tone", "warm", "anna"],
         [probe, "code.tone", "cold", "ben"],
     ]
     assert both["at"].is_monotonic_increasing
+
+
+def test_nothing_is_said_of_people_who_agree(run, path, recwarn):
+    """The same code twice, a comment of each, and a code that was withdrawn are nothing to point out."""
+    probe = run.probes["probe_id"][0]
+    run.annotate(probe, codes={"tone": "warm", "points": 3}, comment="Yes.")
+    with llmkit.open(path, actor="ben") as other:
+        other.load(run.id).annotate(probe, codes={"tone": "warm", "points": 4}, comment="No.")
+    run.annotate(probe, codes={"points": None})
+    assert run.probes["code.tone"][0] == "warm"
+    assert not recwarn.list
 
 
 def test_notes_are_kept_in_the_journal(run, path, tmp_path):
