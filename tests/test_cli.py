@@ -118,3 +118,14 @@ def test_whoever_has_read_enough_may_close_the_pipe():
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait(120) == 141
+
+
+def test_a_python_that_does_not_write_utf_8_is_told_how_to(tmp_path):
+    """DuckDB always does, so that its file would lie beside a journal and locks of another name."""
+    world = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LLMKIT_DB": str(tmp_path / "größe.duckdb")}
+    said = subprocess.run(
+        [sys.executable, "-m", "llmkit", "models"], env=os.environ | world, capture_output=True, text=True, timeout=120
+    )
+    assert said.returncode == 1
+    assert "Start Python with PYTHONUTF8=1." in said.stderr
+    assert not list(tmp_path.iterdir())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from inspect import iscoroutinefunction
 from numbers import Real
@@ -123,8 +124,16 @@ def path(value: Any, field: str = "path") -> Path:
     """The path of a file, given as text or a ``Path``; ``~`` is the home folder."""
     if not isinstance(value, str | os.PathLike) or not str(value).strip() or "\0" in str(value):
         raise ValidationError(f"{field} must be the path of a file, as text or a Path, not {value!r}.", field=field)
+    file = Path(value).expanduser()
+    encoding = sys.getfilesystemencoding()
+    if encoding != "utf-8" and not str(file.absolute()).isascii():
+        raise ValidationError(
+            f"{file} is not in ASCII, and this Python writes names of files in {encoding}, but DuckDB in UTF-8. "
+            "Start Python with PYTHONUTF8=1.",
+            field=field,
+        )
     unbroken(str(value), field, field)
-    return Path(value).expanduser()
+    return file
 
 
 def url(value: Any, field: str = "url") -> str:
