@@ -985,8 +985,8 @@ def _login_name() -> str:
 
 
 def _without_run_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of an estimate, without those of a run that do not affect its cost."""
+    """Options of an estimate, without arguments of a run that do not affect its cost."""
     merged = shapes.mapping(options.get("options"), "options", runs.OPTIONS_EXAMPLE)
     merged |= {name: value for name, value in options.items() if name != "options"}
-    unpriced = ("name", "budget", "on", "on_event", "stop_when", "retry", "project", *runs.RUN_OPTIONS)
+    unpriced = ("name", "budget", "on", "on_event", "stop_when", "retry", "project")
     return {name: value for name, value in merged.items() if name not in unpriced}

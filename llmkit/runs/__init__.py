@@ -11,7 +11,7 @@ from llmkit.runs.plan import AskingOrder
 from llmkit.runs.process_tuning import tuned_process
 from llmkit.runs.progress import ModelProgress, Progress, RunEvent
 from llmkit.runs.rebuilt import request_texts
-from llmkit.runs.request import ON_EVENT, OPTIONS_EXAMPLE, RUN_OPTIONS, Models, RunRequest
+from llmkit.runs.request import ON_EVENT, OPTIONS_EXAMPLE, Models, RunRequest
 from llmkit.runs.reuse import Reuse
 from llmkit.runs.runner import Runner
 from llmkit.runs.spec import stored_plan
@@ -20,7 +20,7 @@ from llmkit.runs.stop_rules import StopRule
 from llmkit.runs.tickets import waiting_words
 
 __all__ = [
-    "ON_EVENT", "OPTIONS_EXAMPLE", "RUN_OPTIONS", "AskingOrder", "Checker", "Handle", "Mode", "ModelProgress", "Models",
+    "ON_EVENT", "OPTIONS_EXAMPLE", "AskingOrder", "Checker", "Handle", "Mode", "ModelProgress", "Models",
     "PastAnswers", "Progress", "Reuse", "RunEvent", "RunHandle", "RunRequest", "Runner", "Services",
     "Spending", "Standing", "StopRule", "background", "each_model", "request_texts", "stored_plan",
     "tuned_process", "waiting_words",

@@ -106,6 +106,13 @@ def test_answers_bought_before_are_read_again_in_a_study_that_grows(kit, sim):
     assert len(set(grown["answer.position"].dropna())) > 1
 
 
+def test_an_estimate_shuffles_questions_as_the_run_will(kit):
+    """With an ``order_seed``, what is bought already is the same for an estimate as for the run."""
+    ask = {"models": "openai:gpt-6-luna", "samples": 4, "options": {"order_seed": 3}}
+    kit.run([EACH["rank"]], **ask).result(60)
+    assert kit.estimate([EACH["rank"]], **ask, reuse=True).total == 0
+
+
 def test_a_question_asked_twice_is_shuffled_twice(kit):
     """A list that repeats a question is as good as samples; who wants other orders names an ``order_seed``."""
     handles = [kit.run([EACH["rank"]] * 12, "openai:gpt-6-luna", options={"order_seed": seed}) for seed in (1, 2)]
