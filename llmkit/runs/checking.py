@@ -111,7 +111,7 @@ class Checker:
     def estimate(self, request: RunRequest, state: CatalogState, plan: Plan | None = None) -> Estimate:
         """The estimated cost of a request, from its ``plan`` if one exists. Models that it names need no key."""
         if plan is None:  # an empty plan is falsy
-            plan = self._plan(request, state, asks=request.models is None)
+            plan = self._plan(request, state, asks=request.asks and request.models is None)
         requests = first_requests(plan, state.providers)
         return self._estimate(self._unpriced(request, plan, state.providers, only_count=True), requests, state)
 
