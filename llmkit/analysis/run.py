@@ -174,13 +174,8 @@ class Run:
                 queries.questions(c, self.id),
             ),
         )
-        # what has ended counts its own, such as one that was cancelled while its batch went on
-        is_pending = frame["status"] == "pending"
-        if is_pending.any() and not self._store.is_live(self.id):
-            lost = Counter(row["position"] for row in self._look(run_rows.without_outcome))
-            more = frame["position"].map(lost).where(is_pending, 0)
-            for name in ("attempts", "maybe_billed"):
-                frame[name] += more
+        if frame["status"].isin(("pending", "cancelled")).any() and not self._store.is_live(self.id):
+            _count_open(frame, self._look(run_rows.without_outcome))
         dimensions = {name: columns.column([row.get(name) for row in frame["dimensions"]]) for name in names}
         answers = answer_columns(list(frame["answer"]), questions)
         notes = note_columns(list(frame["notes"]), {*columns.PROBES, *names})
@@ -250,12 +245,13 @@ class Run:
     def attempts(self) -> pd.DataFrame:
         """One row per HTTP request; see ``llmkit.records.columns.ATTEMPTS``.
 
-        A request that was in flight when its process died has no outcome: it may have been billed.
+        A request that was in flight when its process died has no outcome: it may have been billed. One in a batch is
+        still to come.
         """
         frame = self._table("attempts", ("started_at", "position", "turn", "attempt"))
         frame["request"] = pd.Series(self._requests(frame), index=frame.index, dtype="str")
         if not self._store.is_live(self.id):
-            lost = frame["ended_at"].isna()
+            lost = frame["ended_at"].isna() & frame["batch"].isna()
             frame.loc[lost, "maybe_billed"] = True
             frame.loc[lost, "error_code"] = "UNKNOWN"
         return frame[list(columns.ATTEMPTS)]
@@ -570,3 +566,16 @@ class Run:
             "run.archive(folder), which llmkit.dataset(folder) reads.",
             field=name,
         )
+
+
+def _count_open(frame: pd.DataFrame, left: Sequence[Mapping[str, Any]]) -> None:
+    """Count the requests without an outcome: those in batches, which outlive their process, are still to come; others
+    may have been billed. What was cancelled counted its own."""
+    waiting = frame["position"].map(Counter(row["position"] for row in left if row["batch"] is not None))
+    lost = frame["position"].map(Counter(row["position"] for row in left if row["batch"] is None))
+    is_pending, is_waiting = frame["status"] == "pending", waiting > 0
+    frame["attempts"] += (waiting + lost).where(is_pending, 0)
+    frame["maybe_billed"] += lost.where(is_pending, -waiting)
+    frame["status"] = frame["status"].mask(is_waiting, "pending")
+    told = ["error_code", "error_message", "retryable"]
+    frame[told] = frame[told].mask(is_waiting)

@@ -195,6 +195,13 @@ def test_a_run_that_waits_says_so_and_outlives_its_kit(kit, sim, tmp_path):
         waiting = later.load(run_id)
         assert waiting.costs()["maybe_billed"].sum() == 0, "nothing is lost that is still to come"
         assert words in waiting.view().summary.value
+        probes = waiting.probes
+        assert set(probes["status"]) == {"pending"}
+        assert probes[["error_code", "error_message", "retryable"]].isna().all(axis=None)
+        assert (set(probes["attempts"]), set(probes["maybe_billed"])) == ({1}, {0})
+        attempts = waiting.attempts
+        assert attempts[["ended_at", "error_code"]].isna().all(axis=None)
+        assert not attempts["maybe_billed"].any()
         before = len(sim.batches())
         sim.set(batch_delay=0)
         run = later.resume(run_id).result(60)
