@@ -207,7 +207,7 @@ class Kit:
     ) -> estimate_table.Estimate:
         """Predict what :meth:`run` would cost with the same arguments. Nothing is sent, and named models need no key.
 
-        With ``reuse``, only requests without an answer are counted; ``.df`` has their number by model.
+        With ``reuse``, only requests without an answer are counted, with ``"only"`` none; ``.df`` has their number.
 
         Raises:
             LlmkitError: as :meth:`run` does for prompts and models.

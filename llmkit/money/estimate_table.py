@@ -11,6 +11,7 @@ import pandas as pd
 
 from llmkit.money.amounts import dollars
 from llmkit.money.estimates import ModelEstimate, combine
+from llmkit.records.checks.texts import counted
 from llmkit.records.rows import as_json
 
 COLUMNS = ("model", "config", "provider", "requests", "input_tokens", "output_tokens", "cost", "low", "high", "basis",
@@ -34,7 +35,8 @@ class Estimate:
     ``models`` holds one ``ModelEstimate`` per model; ``unpriced`` names those excluded from the total. ``hours`` is how
     long each provider will take within its limits; providers run in parallel. ``reused`` counts stored answers, which
     are not in the total; ``saved`` is what is known to have been paid for them. ``batched`` holds the references of
-    models that run in batches: their hours are the longest that their providers promise.
+    models that run in batches: their hours are the longest that their providers promise. ``pending`` counts probes that
+    are not asked, with ``reuse="only"``.
     """
 
     models: tuple[ModelEstimate, ...]
@@ -46,6 +48,7 @@ class Estimate:
     reused: int = 0
     saved: Decimal = Decimal(0)
     batched: frozenset[str] = frozenset()
+    pending: int = 0
 
     @classmethod
     def of(
@@ -53,15 +56,14 @@ class Estimate:
         models: Sequence[ModelEstimate],
         hours: Mapping[str, float] | None = None,
         *,
-        reused: int = 0,
-        saved: Decimal = Decimal(0),
         batched: Iterable[str] = (),
+        **reused: Any,
     ) -> Estimate:
-        """Sum up the models; the total is ``None`` when no model has a price."""
+        """Sum up the models; the total is ``None`` when no model has a price. ``reused``: reused, saved, pending."""
         priced = [model for model in models if model.cost is not None]
         unpriced = tuple(model.model for model in models if model.cost is None)
         expected, low, high = combine(priced) if priced else (None, None, None)
-        return cls(tuple(models), expected, low, high, unpriced, hours or {}, reused, saved, frozenset(batched))
+        return cls(tuple(models), expected, low, high, unpriced, hours or {}, batched=frozenset(batched), **reused)
 
     @property
     def basis(self) -> str:
@@ -108,8 +110,9 @@ class Estimate:
         if self.total is None:
             return "<Estimate: unpriced>"
         missing = f", without {len(self.unpriced)} unpriced" if self.unpriced else ""
+        pending = f"; {counted(self.pending, 'probe')} not asked" if self.pending else ""
         total, low, high = map(dollars, (self.total, self.low, self.high))
-        return f"<Estimate {total} (80% sure: {low} to {high}{missing}; based on {self.basis_words})>"
+        return f"<Estimate {total} (80% sure: {low} to {high}{missing}; based on {self.basis_words}{pending})>"
 
     def _repr_html_(self) -> str:
         frame, summary = self.df.drop(columns=_IN_DF_ONLY), repr(self).strip("<>")

@@ -72,7 +72,7 @@ def estimate_spec(
     their provider promises. ``prices`` are price histories by reference: changes expected during the run raise
     ``high``.
     """
-    plan, reused = spec.plan, spec.reused
+    plan, reused, to_ask = spec.plan, spec.reused, spec.asked
     templates = {scenario.template for scenario in plan.scenarios}
     template = templates.pop() if len(templates) == 1 else None
     models: list[ModelEstimate] = []
@@ -82,10 +82,10 @@ def estimate_spec(
         target = Target.of(model, spec.providers[model.provider])
         tier = asked_tier(request.body or {}) or STANDARD_TIER
         tier = BATCH_TIER if model.reference in spec.batched else tier
-        left, answered = reused.left(plan, index)
-        if not left:
+        if index not in to_ask:
             models.append(ModelEstimate.nothing(model, config.label))
             continue
+        left, answered = reused.left(plan, index)
         schema = None if "schema" in request.left_out else _canonical(config.params.schema)
         workload = Workload.of(
             [with_options(asked(plan.scenarios[number], config)) for number in left],
@@ -116,7 +116,8 @@ def estimate_spec(
             for moment, price in price_changes(model.price, prices.get(model.priced_as, ()), at, ends):
                 models[place] = models[place].up_to(estimate(replace(model, price=price), moment))
     models = [replace(each, left_out=requests[each.config].left_out) for each in models]
-    return Estimate.of(models, hours, reused=reused.count, saved=reused.cost, batched=spec.batched)
+    pending = 0 if spec.asks else len(plan) - len(reused.whole)
+    return Estimate.of(models, hours, reused=reused.count, saved=reused.cost, batched=spec.batched, pending=pending)
 
 
 def _at_price(model: Model, at: datetime, *, tier: str, base_url: str, **how: Any) -> ModelEstimate:

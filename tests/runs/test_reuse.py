@@ -115,8 +115,11 @@ def test_only_asks_nothing_and_resume_asks_the_rest(kit, sim, tmp_path, monkeypa
     """What is not there stays pending, also half a conversation, and needs no key."""
     kit.run(PROMPTS[:4], MODELS[:1]).result()
     before = asked(sim)
+    estimate = kit.estimate(PROMPTS, MODELS[:1], followups=["Why?"], reuse="only")
+    assert (estimate.total, estimate.high, estimate.pending, estimate.reused) == (0, 0, 8, 4)
+    assert "stored answers; 8 probes not asked" in repr(estimate)
     run = kit.run(PROMPTS, MODELS[:1], followups=["Why?"], reuse="only").result()
-    assert asked(sim) == before
+    assert (asked(sim), run.estimate) == (before, 0)
     assert run.probes["status"].tolist() == ["pending"] * 8
     assert len(run.turns) == 4
     resumed = kit.resume(run.id).result()
