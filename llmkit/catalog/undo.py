@@ -72,21 +72,37 @@ def _read(column: str, value: Any) -> Any:
     """A value of an event. Texts of the same number may end with more zeros if SQL has changed the row."""
     if value is None:
         return None
-    if column == "batch_discount":
-        return float(value)
-    return Decimal(value) if "cost_" in column or column == "amount" else value
+    with contextlib.suppress(ValueError, TypeError, ArithmeticError):  # in a setting, anything may be called so
+        if column == "batch_discount":
+            return float(value)
+        return Decimal(value) if "cost_" in column or column == "amount" else value
+    return value
 
 
 def _change(column: str, before: Any, after: Any) -> str:
-    label = _LABELS.get(column) or column_in_words(column)
-    if isinstance(before, list | dict) or isinstance(after, list | dict):
-        return f"{label} changed".strip()
-    return f"{label} {_value(before)} → {_value(after)}".strip()
+    label, old, new = _LABELS.get(column) or column_in_words(column), *_apart(before, after)
+    return f"{label} {_value(old)} → {_value(new)}".strip()
+
+
+def _apart(before: Any, after: Any) -> tuple[Any, Any]:
+    """What only one of two values has, of lists and mappings; other values are returned whole."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        names = [name for name in before | after if before.get(name) != after.get(name)]
+        return {name: before.get(name) for name in names}, {name: after.get(name) for name in names}
+    if not isinstance(before, list) or not isinstance(after, list):
+        return before, after
+    old, new = ([each for each in one if each not in other] for one, other in ((before, after), (after, before)))
+    return (old, new) if old or new else (before, after)  # in another order
 
 
 def _value(value: Any) -> str:
     if isinstance(value, Decimal):
         return dollars(value, exact=True)
+    if isinstance(value, list):
+        return "; ".join(map(_value, value)) or "none"
+    if isinstance(value, dict):
+        named = ((column_in_words(name), _read(name, each)) for name, each in value.items() if each is not None)
+        return ", ".join(f"{name} {_value(each)}" for name, each in named) or "none"
     return "none" if value is None else str(value) if not isinstance(value, bool) else "yes" if value else "no"
 
 

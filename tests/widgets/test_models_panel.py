@@ -509,6 +509,14 @@ def test_what_is_undone_is_said_of_every_kind_of_change(kit):
         lambda: catalog.set_balance("openai", "12.5"),
         lambda: catalog.sync_balance("openai", "11"),
         lambda: catalog.update_model(LUNA, price_tiers=[{"above": 1000, "cost_input_per_million": 2}]),
+        lambda: kit.set_budget("2099-12", 50),
+        lambda: kit.set_budget("Grant", 20, provider="openai"),
+        lambda: kit.set_budget("2099-12", 60, alert_at=0.5),
+        lambda: kit.set_budget("Grant", None, provider="openai"),
+        lambda: catalog.set_setting("groups", {"a": ["x", "y"], "b": True, "amount": "many"}),
+        lambda: catalog.set_setting("groups", {"a": ["y", "z"], "b": True, "amount": "more"}),
+        lambda: catalog.set_setting("groups", ["y", "x"]),
+        lambda: catalog.set_setting("groups", ["x", "y"]),
         lambda: catalog.update_model(LUNA, cost_input_per_million="7", valid_from=date(2099, 1, 1)),
     ):
         change()
@@ -518,7 +526,16 @@ def test_what_is_undone_is_said_of_every_kind_of_change(kit):
         f"infra_model_summarization: {LUNA} → {SOL}",
         "openai: balance none → $12.50",
         "openai: balance $12.50 → $11.00",
-        f"{LUNA}: price tiers changed",
+        f"{LUNA}: price tiers input price $0.20, output price $0.75, cached input price $0.02, cache write price "
+        "$0.25, above 272000 → input price $2.00, above 1000",
+        "budgets: none → scope 2099-12, amount $50.00, alert at 0.8",
+        "budgets: none → scope Grant, amount $20.00, provider openai, alert at 0.8",
+        "budgets: scope 2099-12, amount $50.00, alert at 0.8 → scope 2099-12, amount $60.00, alert at 0.5",
+        "budgets: scope Grant, amount $20.00, provider openai, alert at 0.8 → none",
+        "groups: none → a x; y, b yes, amount many",
+        "groups: a x; y, amount many → a y; z, amount more",
+        "groups: a y; z, b yes, amount more → y; x",
+        "groups: y; x → x; y",
         f"{LUNA}: the price from 2099-01-01 on",
     ]
 
