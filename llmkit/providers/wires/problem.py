@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -23,6 +23,18 @@ _LONGEST_MESSAGE = 4000  # characters examined; what a user sees is cut much sho
 _DEEPEST = 8
 _DECODER = json.JSONDecoder()
 _MOST_WORDS = 100  # sentences and signs examined
+_NAMED: Mapping[int, str] = {
+    402: "billing",
+    403: "permission|(?:request_)?forbidden|the caller does not have permission .*",
+    404: "not_found|some requested entity was not found",
+    409: "conflict",
+    413: "request_too_large",
+    504: "timeout|deadline_exceeded",
+    503: "overloaded|server_is_overloaded|unavailable|service_unavailable|capacity_exceeded|"
+    "the service is currently unavailable",
+    500: "api|server|internal|internal_server",
+}
+"""Signs, without an ``_error`` at their end, that name a status, the most telling first."""
 _WAIT = re.compile(  # "in 6m0.5s", "after 20 seconds", but nothing in "in 5 months"
     r"(?:try again|retry) (?:in|after) (\d+(?:\.\d+)?) ?((?:ms|s|m(?!il|on)|h)[\d.msh]*)", re.IGNORECASE
 )
@@ -58,10 +70,11 @@ def read_problem(response: HttpResponse, body: Any, error: Any) -> Problem:
     """
     told = _opened(body if error is None else error)
     facts = [*islice(_facts(told), _MOST_WORDS)]
+    signs = frozenset(sign for name, sign in facts if name in _SIGN_KEYS)
     message = _joined(told) or _joined(_opened(body)) or _plain_text(response, body)
     return Problem(
-        status=_status(response.status, dig(error, "code")),
-        signs=frozenset(sign for name, sign in facts if name in _SIGN_KEYS),
+        status=_status(response.status, dig(error, "code"), signs),
+        signs=signs,
         message=message[:_LONGEST_MESSAGE],
         param=string(dig(error, "param")) or _forbidden_field(error),
         delay=_delay(response, dict(facts).get("retryDelay", ""), message),
@@ -155,12 +168,16 @@ def _plain_text(response: HttpResponse, body: Any) -> str:
     return " ".join(re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE).split())
 
 
-def _status(http_status: int, code: Any) -> int:
-    """The HTTP status, or, if that is 2xx, the one in the error, if any (OpenRouter)."""
+def _status(http_status: int, code: Any, signs: Iterable[str]) -> int:
+    """The HTTP status, or, if that is 2xx, the one that the error has as its code (OpenRouter) or that a sign names."""
     if not 200 <= http_status < 300:
         return http_status
     number = int(code) if isinstance(code, str) and re.fullmatch("[0-9]{3}", code) else code
-    return number if type(number) is int and 400 <= number < 600 else http_status
+    if type(number) is int and 400 <= number < 600:
+        return number
+    told = [re.sub("[_ ]error$", "", sign) for sign in signs]
+    named = (status for status, names in _NAMED.items() if any(re.fullmatch(names, each) for each in told))
+    return next(named, http_status)
 
 
 def _forbidden_field(error: Any) -> str:
