@@ -35,6 +35,8 @@ TONES: Mapping[Tone, str] = {
     "accent": ACCENT,
 }
 MOST_ROWS = 50
+NAMES = "; min-width: 11em"
+"""Behind the width of a column of references: they break at their hyphens, not within words."""
 _NUMBER = "text-align: right; white-space: nowrap"
 _WORDS = "text-align: left; overflow-wrap: anywhere; min-width: 4em"
 

@@ -21,7 +21,7 @@ _TONES: Mapping[str, html.Tone] = {
     "failed": "bad",
 }
 _BAR = {"ok": html.TONES["good"], "failed": html.TONES["bad"], "skipped": html.TONES["warn"]}
-_WIDTHS = {"Model": "22%", "Progress": "auto", "Done": "48px", "Failed": "48px", "In flight": "62px",
+_WIDTHS = {"Model": "22%" + html.NAMES, "Progress": "auto", "Done": "48px", "Failed": "48px", "In flight": "62px",
            "Waiting": "60px", "Cost": "66px"}  # fmt: skip
 _WAIT_WORDS = {
     "slot": "all parallel requests are in use",

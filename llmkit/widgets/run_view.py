@@ -23,8 +23,8 @@ from llmkit.widgets.reader import Reader
 from llmkit.widgets.run_summary import kernel_ended, summary_html
 
 _EXAMPLE = 300
-_COSTS = {"Model": "auto", "Ok": "36px", "Failed": "48px", "Input": "68px", "Output": "68px", "Cost": "70px",
-          "Per answer": "84px"}  # fmt: skip
+_COSTS = {"Model": "auto" + html.NAMES, "Ok": "36px", "Failed": "48px", "Input": "68px", "Output": "68px",
+          "Cost": "70px", "Per answer": "84px"}  # fmt: skip
 _NUMBERS = tuple(_COSTS)[1:]
 _FAILURES = {"Code": "150px", "Probes": "62px", "Models": "26%", "For example": "auto"}
 

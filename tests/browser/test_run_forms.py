@@ -8,6 +8,7 @@ from lab_page import PATIENCE, stands_below
 from playwright.sync_api import expect
 
 from llmkit.kit import open_kit
+from llmkit.widgets.run_summary import summary_html
 
 LUNA, SMALL = "openai:gpt-6-luna", "mistral:mistral-small-2603"
 QUICK = "for name in kit.catalog.defaults(): kit.catalog.update_provider(name, max_parallel_requests=20, "
@@ -34,6 +35,13 @@ _LINES = """cell => {
     text.selectNodeContents(cell);
     return text.getClientRects().length;
 }"""
+
+
+_BROKEN = """cells => cells.filter(cell => {
+    const width = cell.getBoundingClientRect().width;
+    cell.style.overflowWrap = 'normal';
+    return cell.getBoundingClientRect().width > width;
+}).map(cell => cell.textContent)"""
 
 
 def cells(database, *more, latency="(0.02, 0.1)"):
@@ -223,6 +231,17 @@ def test_large_numbers_stay_whole(lab):
     expect(number).to_be_visible()
     assert number.evaluate(_LINES) == 1
     assert number.evaluate("cell => cell.getBoundingClientRect().right <= document.body.clientWidth")
+
+
+def test_names_of_models_break_at_their_hyphens(browser, database):
+    """In a view half a screen wide, no default model's reference is cut within a word."""
+    with open_kit(database, simulate=True) as kit:
+        handle = kit.run("How are you?")
+        shown = handle.result(60).view().tables.value + summary_html(handle.run_id, handle.progress)
+    page = browser.new_page(viewport={"width": 560, "height": 700})
+    page.set_content(shown)
+    assert page.locator("td:first-child").evaluate_all(_BROKEN) == []
+    page.close()
 
 
 def test_a_hostile_answer_runs_nothing(lab, database):
