@@ -10,6 +10,7 @@ import uuid
 import zlib
 from collections.abc import Iterable
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 from llmkit.store.lines import verified
@@ -21,6 +22,8 @@ _NAME = re.compile(r"[0-9a-f]{16}-(.+?)-[0-9a-f]{8}(?![0-9a-f])")
 
 HEAD = ".head.jsonl"
 """The end of the name of a segment's head: its lines without the texts, which a team sends ahead of the whole."""
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 FIRST_LINE = 4_096
 """The most bytes of a first line."""
@@ -85,5 +88,10 @@ def new_journal(names: Iterable[str]) -> str:
 
 
 def machine() -> str:
-    """An id of this machine that reveals nothing else about it."""
-    return f"{zlib.crc32(f'{platform.node()} {uuid.getnode()}'.encode()):08x}"
+    """An id of this machine that reveals nothing else about it: of its name and a network card's address. Where Python
+    can list no cards, as in a container without ``ip``, it makes one up in each process: then of its name and the boot.
+    """
+    card = uuid.getnode()
+    is_made_up = card >> 40 & 1  # RFC 9562
+    place = f"{platform.node()} {_BOOT.read_text() if is_made_up and _BOOT.exists() else card}"
+    return f"{zlib.crc32(place.encode()):08x}"

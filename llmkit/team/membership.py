@@ -13,7 +13,6 @@ import platform
 import secrets
 import threading
 import time
-import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -25,7 +24,7 @@ from llmkit.records.user_warnings import warn
 from llmkit.store import Event
 from llmkit.store.journal import Journal
 from llmkit.store.peers import Peers, Write
-from llmkit.store.segments import CATALOG, segment
+from llmkit.store.segments import CATALOG, machine, segment
 from llmkit.team.address import PATIENCE, Address
 from llmkit.team.exchange import Exchange
 from llmkit.team.relay import Member, Relay
@@ -54,8 +53,7 @@ class Team(Peers):
         self.members: Sequence[Member] = ()
         """All members, this one included, as last seen."""
         self._gate, self._address = gate, address
-        place = f"{platform.node()} {uuid.getnode()} {journal.directory}"
-        where = hashlib.blake2b(place.encode(), digest_size=8).hexdigest()
+        where = hashlib.blake2b(f"{machine()} {journal.directory}".encode(), digest_size=8).hexdigest()
         self._me = Member("", where, actor, platform.node(), (), {})
         self._begin()
 

@@ -186,6 +186,17 @@ def test_a_segment_that_is_written_is_left_to_its_writer(tmp_path):
     assert sum(data.count(b'"n":1') for name, data in contents(tmp_path / "j").items() if "catalog" in name) == 3
 
 
+def test_all_processes_of_a_machine_know_that_it_is_one(python):
+    """Where no program lists its network cards, too: Python then makes up an address for each process."""
+    script = """if True:
+        import uuid
+        from llmkit.store.segments import machine
+        uuid._node, uuid._GETTERS = None, []
+        print(machine())"""
+    said = {subprocess.check_output([*python, "-c", script], text=True, timeout=60) for _ in range(2)}
+    assert len(said) == 1
+
+
 def test_what_another_machine_goes_on_writing_is_received_into_a_pack_too(tmp_path):
     """The segment gets a file of its own again, with all that was in the pack before."""
     begin(tmp_path / "j", 99)
