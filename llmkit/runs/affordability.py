@@ -80,7 +80,7 @@ def check_budget(
         if not limits:
             continue
         least, words, name = min(limits)
-        call, request = plan.call(plan.probe(index * plan.samples)), requests[config.label]
+        call, request = plan.typical_call(index), requests[config.label]
         target = Target.of(model, spec.providers[model.provider], in_batches=model.reference in spec.batched)
         bound = target.bound(config, request)
         worst, most = bound.worst_case(most_input_tokens(call, request)), bound.max_output_tokens

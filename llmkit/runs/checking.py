@@ -82,7 +82,7 @@ class Checker:
         providers = {model.provider: state.providers[model.provider] for model in plan.models}
         if asks:
             self.reach.check(list(providers.values()))
-        requests, spec = first_requests(plan, providers), self._unpriced(request, plan, providers)
+        requests, spec = typical_requests(plan, providers), self._unpriced(request, plan, providers)
         access = self._access(state, asks=False)
         retired = [obstacle.sentence for model in plan.models for obstacle in access.obstacles(model)]
         _warn([*retired, *borrowed_price_warnings(plan, providers)])
@@ -112,7 +112,7 @@ class Checker:
         """The estimated cost of a request, from its ``plan`` if one exists. Models that it names need no key."""
         if plan is None:  # an empty plan is falsy
             plan = self._plan(request, state, asks=request.asks and request.models is None)
-        requests = first_requests(plan, state.providers)
+        requests = typical_requests(plan, state.providers)
         return self._estimate(self._unpriced(request, plan, state.providers, only_count=True), requests, state)
 
     def resumed(
@@ -246,14 +246,14 @@ def make_plan(request: RunRequest, access: Access) -> Plan:
     )
 
 
-def first_requests(plan: Plan, providers: Mapping[str, Provider]) -> dict[str, Request]:
-    """Each configuration's first request, by label: it shows the limit on answers, and which parameters are left out,
-    which ``strict`` refuses.
+def typical_requests(plan: Plan, providers: Mapping[str, Provider]) -> dict[str, Request]:
+    """A typical request of each configuration, by label: it shows the limit on answers, and which parameters are left
+    out, which ``strict`` refuses.
     """
     problems: list[ValidationError] = []
     requests: dict[str, Request] = {}
     for index, config in enumerate(plan.configs):
-        call = plan.call(plan.probe(index * plan.samples))
+        call = plan.typical_call(index)
         try:
             requests[config.label] = wire_for(providers[config.model.provider], config.model).build(call)
         except ValidationError as problem:

@@ -76,11 +76,14 @@ class Plan:
     _repeats: Counter[tuple[str, str | None]] = field(init=False, default_factory=Counter)
     _question_repeats: tuple[int, ...] = field(init=False, default=())
     """For each scenario, how many earlier ones ask the same question with options."""
+    _typical: int = field(init=False, default=0)  # the first scenario with a question, whose requests have a schema too
 
     def __post_init__(self) -> None:
         seen: defaultdict[Parts, Iterator[int]] = defaultdict(itertools.count)
         repeats_of = (0 if each.question is None else next(seen[parts_of(each)]) for each in self.scenarios)
         object.__setattr__(self, "_question_repeats", tuple(repeats_of))
+        questions = (place for place, scenario in enumerate(self.scenarios) if scenario.question is not None)
+        object.__setattr__(self, "_typical", next(questions, 0))
         if self.order == "cache":
             repeats = Counter((config.model.reference, config.system) for config in self.configs)
             blocks = tuple(divide(self, self.samples * max(repeats.values())))
@@ -196,6 +199,10 @@ class Plan:
         if probe.scenario.question is not None:
             return None
         return config.label, None if config.params.seed is None else probe.sample
+
+    def typical_call(self, config: int) -> Call:
+        """A first call of the configuration at a place, with all kinds of parameters that any of its calls has."""
+        return self.call(self.probe((self._typical * len(self.configs) + config) * self.samples))
 
     def call(
         self, probe: Probe, answers: Sequence[str] = (), model: Model | None = None, *, in_batches: bool = False

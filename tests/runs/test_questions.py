@@ -106,6 +106,16 @@ def test_answers_bought_before_are_read_again_in_a_study_that_grows(kit, sim):
     assert len(set(grown["answer.position"].dropna())) > 1
 
 
+def test_a_model_that_takes_no_schema_is_found_wherever_its_questions_stand(kit, sim):
+    """A prompt without a question before them hides neither the refusal that is asked for nor the warning."""
+    ask = {"prompts": [Scenario("Hello"), EACH["likert"]], "models": "openai:gpt-5.4-pro"}
+    with pytest.raises(llmkit.ValidationError, match="does not accept schema"):
+        kit.run(**ask, options={"strict": True})
+    assert kit.runs().empty
+    with pytest.warns(UserWarning, match="does not accept schema: left out"):
+        kit.run(**ask).result(60)
+
+
 def test_an_estimate_shuffles_questions_as_the_run_will(kit):
     """With an ``order_seed``, what is bought already is the same for an estimate as for the run."""
     ask = {"models": "openai:gpt-6-luna", "samples": 4, "options": {"order_seed": 3}}
