@@ -26,7 +26,7 @@ def share_table(answers: pd.DataFrame, of: str, by: Sequence[str], *, most: int)
     where a group has answers to several scenarios.
     """
     counted = answers[answers[of].notna()]
-    values = counted[of].map(str)
+    values = counted[of].astype(object).map(str)  # categories would be counted that nobody chose
     ranked = list(values.value_counts().index)
     if len(ranked) > most:
         ranked = [*ranked[: most - 1], OTHER]

@@ -115,6 +115,13 @@ def test_answers_to_questions_are_counted_in_the_order_of_their_scale(tmp_path):
     assert [*dict.fromkeys(share_table(run.probes, "answer.score", ["model"], most=3)["value"])][-1] == OTHER
 
 
+def test_options_that_nobody_chose_are_not_counted():
+    """Their scale still orders the others."""
+    answer = pd.Categorical(["often", "never", "often"], ["never", "seldom", "often"], ordered=True)
+    shares = share_table(table(answer=answer, model=["a"] * 3), "answer", ["model"], most=7)
+    assert shares[["value", "count"]].values.tolist() == [["never", 1], ["often", 2]]
+
+
 def test_codes_are_counted_from_their_own_table():
     """The table of kit.code is joined by probe; what was not coded does not count."""
     probes = table(model=["m", "m", "n"])
