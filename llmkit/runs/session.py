@@ -258,8 +258,9 @@ class Session:
 
     async def _end(self, problem: BaseException | None) -> BaseException | None:
         """Write how the run ended; returns the problem that made it fail, if any."""
-        enough = self.context.stop_check.outcome if self.context.stop_check is not None else None
-        cancelled = enough or (self._cancelled and not self.tracker.is_complete)  # the last answers may have come since
+        left = not self.tracker.is_complete  # the last answers may have come since
+        enough = self.context.stop_check.outcome if left and self.context.stop_check is not None else None
+        cancelled = enough or (left and self._cancelled)
         status = "failed" if problem is not None else "cancelled" if cancelled else "completed"
         message = str(problem) if problem else enough
         if status == "completed" and self.context.refusal is not None:

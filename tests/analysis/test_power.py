@@ -266,5 +266,5 @@ def test_a_column_without_numbers_is_told_of_once(kit):
         run = kit.run(questions, "openai:gpt-6-luna", stop_when=llmkit.half_width("answer", 9)).result()
     assert len([each for each in told if "no number" in str(each.message)]) == 1
     assert run.status == "completed"
-    stopped = kit.run(questions * 2, "openai:gpt-6-luna", stop_when=llmkit.half_width("estimated_cost", 9)).result()
+    stopped = kit.run(questions * 6, "openai:gpt-6-luna", stop_when=llmkit.half_width("estimated_cost", 9)).result()
     assert stopped.status == "cancelled"

@@ -73,6 +73,14 @@ def test_five_providers_two_turns_errors_and_expired_requests(kit, sim):
     assert run.total_cost < 1
 
 
+def test_a_rule_that_stops_nothing_ends_no_run(kit):
+    """All answers of a batch come together: enough is known, but none is left out, so the run did not end early."""
+    how = {"mode": "batch", "stop_when": llmkit.half_width("output_tokens", 1e6), **HOW}
+    run = kit.run(PROMPTS * 3, MODELS[:1], **how).result(120)
+    assert set(run.probes["status"]) == {"ok"}
+    assert (run.status, run.message) == ("completed", None)
+
+
 def test_a_turn_is_one_batch(kit, sim):
     """Without failures a model has as many batches as turns, however many probes there are."""
     kit.run(PROMPTS, MODELS[:2], followups=["Why?", "Really?"], mode="batch", **HOW).result(120)
