@@ -252,10 +252,13 @@ class Attempt:
             if isinstance(result, Completion) or result.usage is not None:
                 tier = self.target.served_tier(self.request, result)
                 result = result if tier == result.service_tier else replace(result, service_tier=tier)
-            return result, pricing.cost(result.usage, price, started_at, tier=result.service_tier, fallback=fallback)
+            cost = pricing.cost(result.usage, price, started_at, tier=result.service_tier, fallback=fallback)
         except Exception as error:  # noqa: BLE001 - the wire did not foresee this reply
-            failure = self.run.unforeseen(self.conversation, error, maybe_billed=True)
-            return failure, pricing.cost(None, price, started_at, fallback=fallback)
+            result = self.run.unforeseen(self.conversation, error, maybe_billed=True)
+            cost = pricing.cost(None, price, started_at, fallback=fallback)
+        if isinstance(result, Failure) and result.maybe_billed and cost.amount == 0:  # whatever happened, it is free
+            result = replace(result, maybe_billed=False)
+        return result, cost
 
     async def _write_outcome(
         self, response: HttpResponse | Failure, result: Completion | Failure, cost: Cost, latency: float
@@ -282,14 +285,12 @@ class Attempt:
     ) -> Decimal | None:
         """Settle the reserved limits and money with the gate; returns what was billed."""
         usage, provider, reference = result.usage, self.target.provider, self.target.model.reference
-        # what may have been billed counts at its worst case
-        unknown = usage is None and (isinstance(result, Completion) or result.maybe_billed)
+        unknown = usage is None and (isinstance(result, Completion) or result.maybe_billed)  # counts at its worst case
         tokens = usage.total_tokens if usage else None if unknown else 0
         billed = cost.amount if usage or isinstance(result, Completion) else None if unknown else Decimal(0)
         refused = isinstance(result, Failure) and result.code is Code.RATE_LIMITED
         ok = not refused if isinstance(response, HttpResponse) else None  # a rejected request was served too
-        is_known = cost.source != "partly unpriced"
-        admission.settle(tokens=tokens, cost=billed if is_known else None, ok=ok)
+        admission.settle(tokens=tokens, cost=None if cost.source == "partly unpriced" else billed, ok=ok)
         if billed and self.worst_case and billed > self.worst_case and self.run.budget.keys(provider.name):
             self.run.learn_dearer(reference, billed, self.worst_case / self.factor)
         self.run.spent[provider.name] = self.run.spent.get(provider.name, Decimal(0)) + (billed or 0)

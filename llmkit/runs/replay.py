@@ -106,5 +106,5 @@ def lost_outcome(run_id: str, row: Row) -> list[Event]:
         **{name: row[name] for name in ("position", "turn", "attempt")},
         error_code=Code.UNKNOWN,
         error_message="The process ended while this request was in flight; it may have been billed.",
-        maybe_billed=True,
+        maybe_billed=row["worst_case"] != 0,
     )

@@ -8,6 +8,7 @@ import pytest
 from local_provider import FAST, LOCAL, add_local
 
 import llmkit
+from llmkit.runs.replay import lost_outcome
 from llmkit.simulator import Fault
 
 NO_RETRY = llmkit.RetryPolicy.fast(max_attempts=1)
@@ -58,6 +59,26 @@ def test_what_is_free_costs_nothing_also_where_no_tokens_are_told(paying, sim, d
     assert run.probes.set_index("model")["cost_source"].to_dict() == {"local:free": "computed", LOCAL: "unpriced"}
     assert run.attempts["cost"].notna().sum() == handle.progress.unpriced == 1
     assert run.reprice()["source"].tolist() == run.probes["cost_source"].tolist()
+
+
+@pytest.mark.parametrize("lost", ["disconnect", Fault(kind="garbage")], ids=["no reply", "no answer"])
+def test_what_is_free_costs_nothing_also_where_its_answer_is_lost(paying, sim, lost):
+    """Nothing of it may have been billed: not in the run's words, nor in a table, while it runs and later."""
+    paying.catalog.add_model("local:free", cost_input_per_million=0, cost_output_per_million=0)
+    sim.script("openai", [lost])
+    handle = paying.run(["a", "b"], "local:free", retry=NO_RETRY)
+    run = handle.result(60)
+    assert (set(run.probes["status"]), handle.progress.unpriced) == ({"failed", "ok"}, 0)
+    assert repr(run).endswith("2 probes, 1 ok, 1 failed, $0.00>")
+    assert run.costs()[["maybe_billed", "unpriced", "estimated_cost", "failed_cost"]].eq(0).all(axis=None)
+    assert not run.attempts["maybe_billed"].any()
+
+
+@pytest.mark.parametrize(("worst", "maybe"), [(Decimal(0), False), (Decimal("0.1"), True), (None, True)])
+def test_a_request_of_a_dead_process_was_not_billed_if_it_was_free(worst, maybe):
+    """The most that it can have cost is in its intent; where that is unknown, it may have cost something."""
+    row = {"position": 0, "turn": 1, "attempt": 1, "worst_case": worst}
+    assert [event["maybe_billed"] for event in lost_outcome("20260101-000000-0000", row)] == [maybe]
 
 
 @pytest.mark.parametrize(
