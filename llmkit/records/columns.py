@@ -79,4 +79,6 @@ ATTEMPTS = (
     "error_code", "error_message", "latency_s", "waited_s", "wait_reason", "request_id", "maybe_billed",
     "service_tier", "cost", "cost_source", "request", "reply",
 )  # fmt: skip
-"""One row for each HTTP request. ``request`` and ``reply`` are the bodies as text; neither contains a key."""
+"""One row for each HTTP request. ``request`` and ``reply`` are the bodies as text; neither contains a key. ``waited_s``
+is the time at the gate, where ``wait_reason`` held it, without the backoff that came before.
+"""
