@@ -11,6 +11,7 @@ import pandas as pd
 
 from llmkit.errors import ValidationError
 from llmkit.records.checks import shapes, texts
+from llmkit.records.user_warnings import warn
 from llmkit.store import Store, events, run_rows
 
 _PLACE = re.compile(r"\d{6,12}")
@@ -47,6 +48,16 @@ def table(store: Store, run_id: str) -> pd.DataFrame:
     ids = pd.Series([events.probe_id(run_id, position) for position in frame.pop("position")], dtype="str")
     frame.insert(0, "probe_id", ids)
     return frame
+
+
+def point_out_disputes(notes: pd.DataFrame) -> None:
+    """Warn where people gave the same answer different codes."""
+    counts = notes[notes["name"].str.startswith("code.")].groupby(["name", "probe_id"])["value"].nunique()
+    if names := [*dict.fromkeys(name for name, _ in counts[counts > 1].index)]:
+        warn(
+            f"People coded the same answers differently, of which run.probes shows the latest: {', '.join(names)}. "
+            f"run.hand_codes({names[0].removeprefix('code.')!r}) has everybody's, for llmkit.agreement."
+        )
 
 
 def positions(run_id: str, probe_ids: str | Sequence[str], most: int) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -37,7 +36,6 @@ from llmkit.errors import ValidationError
 from llmkit.records import columns
 from llmkit.records.checks import numbers, shapes, texts
 from llmkit.records.checks.near_names import columns_named
-from llmkit.records.user_warnings import warn
 from llmkit.runs import request_texts, stored_plan
 from llmkit.runs.plan import Plan
 from llmkit.store import Snapshot, Store, events, queries, run_rows, totals
@@ -179,11 +177,8 @@ class Run:
         dimensions = {name: columns.column([row.get(name) for row in frame["dimensions"]]) for name in names}
         answers = answer_columns(list(frame["answer"]), questions)
         notes = note_columns(list(frame["notes"]), {*columns.PROBES, *names})
-        if any(name.startswith("code.") for name in notes) and (names := self._look(run_rows.disputed_codes)):
-            warn(
-                f"People coded the same answers differently, of which run.probes shows the latest: {', '.join(names)}. "
-                f"run.hand_codes({names[0].removeprefix('code.')!r}) has everybody's, for llmkit.agreement."
-            )
+        if any(name.startswith("code.") for name in notes):
+            annotating.point_out_disputes(self.annotations)
         parts = [pd.DataFrame(part, index=frame.index) for part in (dimensions, answers, notes)]
         return pd.concat([frame[list(columns.PROBES)], *parts], axis=1)
 
@@ -571,11 +566,10 @@ class Run:
 def _count_open(frame: pd.DataFrame, left: Sequence[Mapping[str, Any]]) -> None:
     """Count the requests without an outcome: those in batches, which outlive their process, are still to come; others
     may have been billed. What was cancelled counted its own."""
-    waiting = frame["position"].map(Counter(row["position"] for row in left if row["batch"] is not None))
-    lost = frame["position"].map(Counter(row["position"] for row in left if row["batch"] is None))
-    is_pending, is_waiting = frame["status"] == "pending", waiting > 0
-    frame["attempts"] += (waiting + lost).where(is_pending, 0)
-    frame["maybe_billed"] += lost.where(is_pending, -waiting)
+    is_waiting = frame["position"].isin([row["position"] for row in left if row["batch"] is not None])
+    is_new = frame["position"].isin([row["position"] for row in left]) & (frame["status"] == "pending")
+    frame["attempts"] += is_new
+    frame["maybe_billed"] += is_new.astype(int) - is_waiting
     frame["status"] = frame["status"].mask(is_waiting, "pending")
     told = ["error_code", "error_message", "retryable"]
     frame[told] = frame[told].mask(is_waiting)

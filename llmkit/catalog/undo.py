@@ -70,8 +70,6 @@ def _difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
 
 def _read(column: str, value: Any) -> Any:
     """A value of an event. Texts of the same number may end with more zeros if SQL has changed the row."""
-    if value is None:
-        return None
     with contextlib.suppress(ValueError, TypeError, ArithmeticError):  # in a setting, anything may be called so
         if column == "batch_discount":
             return float(value)
@@ -80,19 +78,18 @@ def _read(column: str, value: Any) -> Any:
 
 
 def _change(column: str, before: Any, after: Any) -> str:
-    label, old, new = _LABELS.get(column) or column_in_words(column), *_apart(before, after)
-    return f"{label} {_value(old)} → {_value(new)}".strip()
+    label = _LABELS.get(column) or column_in_words(column)
+    old, new = _value(_only(before, after)), _value(_only(after, before))
+    is_moved = old == new and isinstance(before, list)
+    return (f"{label} in another order" if is_moved else f"{label} {old} → {new}").strip()
 
 
-def _apart(before: Any, after: Any) -> tuple[Any, Any]:
-    """What only one of two values has, of lists and mappings; other values are returned whole."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        names = [name for name in before | after if before.get(name) != after.get(name)]
-        return {name: before.get(name) for name in names}, {name: after.get(name) for name in names}
-    if not isinstance(before, list) or not isinstance(after, list):
-        return before, after
-    old, new = ([each for each in one if each not in other] for one, other in ((before, after), (after, before)))
-    return (old, new) if old or new else (before, after)  # in another order
+def _only(one: Any, other: Any) -> Any:
+    """What only ``one`` has of two lists or mappings; other values are returned whole."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return {name: each for name, each in one.items() if name not in other or other[name] != each}
+    both = isinstance(one, list) and isinstance(other, list)
+    return [each for each in one if each not in other] if both else one
 
 
 def _value(value: Any) -> str:
@@ -171,15 +168,10 @@ def _setting(edit: Edit, event: Event, now: datetime) -> None:
 
 def _balance(edit: Edit, event: Event, now: datetime) -> None:
     """Reverse the amount of the change; what runs have spent since stays deducted."""
-    before, after = (_amount(event[side]) for side in ("before", "after"))
+    before, after = (_read("amount", (event[side] or {}).get("amount")) for side in ("before", "after"))
     current = edit.state.providers[event["reference"]].balance
-    restored = before if None in (before, after, current) else current - (after - before)  # type: ignore[operator]
+    restored = before if None in (before, after, current) else current - (after - before)
     edit.set_balance(event["reference"], restored, ACTION)
-
-
-def _amount(side: Mapping[str, Any] | None) -> Decimal | None:
-    amount = (side or {}).get("amount")
-    return None if amount is None else Decimal(amount)
 
 
 _TAKE_BACK: Mapping[str, Callable[[Edit, Event, datetime], None]] = {

@@ -110,15 +110,6 @@ def latest_notes(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataF
     )
 
 
-def disputed_codes(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[str]:
-    """The names of the codes that people gave differently to the same answer, in order."""
-    differ = (
-        "SELECT DISTINCT name FROM annotations WHERE run_id = ? AND starts_with(name, 'code.') AND value IS NOT NULL "
-        "GROUP BY position, name HAVING count(DISTINCT value) > 1 ORDER BY name"
-    )
-    return [name for (name,) in connection.execute(differ, [run_id]).fetchall()]
-
-
 def run_labels(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataFrame:
     """The notes about a run itself, the latest under each name: name, value, actor, at."""
     return frame(
