@@ -134,7 +134,8 @@ def _line(row: Mapping[str, Any], copies: int) -> BillLine:
             field="path_or_frame",
         )
     tier = "batch" if str(row.get("batch")).lower() in ("true", "1") else _present(row.get("service_tier"))
-    return BillLine(_day(day), None if model is None else _model(model), amount, usage, tier, copies)
+    name = None if model is None else str(model).partition(",")[0].strip()  # of "gpt-5.4-2026-03-05, cached input"
+    return BillLine(_day(day), name, amount, usage, tier, copies)
 
 
 def _amount(row: Mapping[str, Any]) -> Decimal | None:
@@ -154,12 +155,9 @@ def _amount(row: Mapping[str, Any]) -> Decimal | None:
 def _usage(row: Mapping[str, Any]) -> Usage | None:
     if _present(row.get("input_tokens")) is None:
         return None
-    whole, cached, output = (_count(row, name) for name in ("input_tokens", "input_cached_tokens", "output_tokens"))
+    names = ("input_tokens", "input_cached_tokens", "output_tokens")
+    whole, cached, output = (int(_number(_present(row.get(name)) or 0)) for name in names)
     return Usage(input_tokens=whole, cached_input_tokens=cached, output_tokens=output)
-
-
-def _count(row: Mapping[str, Any], name: str) -> int:
-    return int(_number(_present(row.get(name)) or 0))
 
 
 def _first(row: Mapping[str, Any], names: Sequence[str]) -> Any:
@@ -188,8 +186,3 @@ def _day(value: Any) -> str:
         with contextlib.suppress(ValidationError):
             return texts.moment(part, "path_or_frame").strftime("%Y-%m-%d")
     raise ValidationError(f"{value!r} in the export is not a date.", field="path_or_frame")
-
-
-def _model(name: Any) -> str:
-    """The model of a line item such as ``gpt-5.4-2026-03-05, cached input``."""
-    return str(name).partition(",")[0].strip()

@@ -91,7 +91,8 @@ def calibration(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 def _estimate(row: Mapping[str, Any]) -> dict[str, Any]:
     entry, actual = row["estimate"]["models"].get(row["config"], {}), None if row["unpriced"] else row["actual"]
-    estimate, low, high = (_decimal(entry.get(name)) for name in ("cost", "low", "high"))
+    told = map(entry.get, ("cost", "low", "high"))
+    estimate, low, high = (None if text is None else Decimal(text) for text in told)
     inside = None if actual is None or low is None or high is None else low <= actual <= high
     return {
         **{name: row[name] for name in ("run_id", "name", "started_at", "model", "probes", "ok")},
@@ -104,7 +105,3 @@ def _estimate(row: Mapping[str, Any]) -> dict[str, Any]:
         "basis": entry.get("basis"),
         "observations": entry.get("observations"),
     }
-
-
-def _decimal(text: str | None) -> Decimal | None:
-    return None if text is None else Decimal(text)

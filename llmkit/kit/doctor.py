@@ -44,7 +44,10 @@ class Findings(pd.DataFrame):
         return pd.DataFrame
 
     def __repr__(self) -> str:
-        return "\n".join(_line(*row) for row in self.itertuples(index=False, name=None))
+        return "\n".join(
+            f"{health:<4}  {about}: {finding}" + (f"\n      -> {remedy}" if remedy else "")
+            for about, health, finding, remedy in self.itertuples(index=False, name=None)
+        )
 
     def _repr_html_(self) -> str:
         rows = [
@@ -53,10 +56,6 @@ class Findings(pd.DataFrame):
         ]
         widths = {"health": "4em", "about": "12em", "finding": "auto", "what to do": "auto"}
         return html.literal(html.table(widths, rows, markup=["health"]))
-
-
-def _line(about: str, health: str, finding: str, remedy: str) -> str:
-    return f"{health:<4}  {about}: {finding}" + (f"\n      -> {remedy}" if remedy else "")
 
 
 @dataclass(frozen=True, slots=True)

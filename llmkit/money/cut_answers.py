@@ -10,6 +10,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 _NORMAL = NormalDist()
+_cdf = np.vectorize(_NORMAL.cdf, otypes=[float])
 _AROUND = 0.7
 """Prior standard deviation of log length around the usual one. An assumption, like the next two."""
 _SIGMA, _SIGMA_SPREAD = 0.9, 0.25
@@ -56,7 +57,3 @@ def _longer(limit: float, count: int, mu: float, sigma: float) -> Floats:
     shuffled = np.random.default_rng(0).permutation(count)  # else the first scenarios would get the shortest
     ranks = (below + (1 - below) * (rank + 0.5) / count for rank in shuffled)
     return np.exp([max(limit, mu + sigma * _NORMAL.inv_cdf(rank)) for rank in ranks])
-
-
-def _cdf(values: Floats) -> Floats:
-    return np.vectorize(_NORMAL.cdf, otypes=[float])(values)  # type: ignore[no-any-return]

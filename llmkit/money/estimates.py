@@ -73,7 +73,7 @@ class Workload:
             texts = (scenario.system or "", *(message.content for message in scenario.messages), *scenario.prompts)
             size = count = 0
             for turn, text in enumerate(texts, len(scenario.prompts) - len(texts)):
-                size, count = size + _bytes(text), count + len(text)
+                size, count = size + len(text.encode("utf-8", "replace")), count + len(text)
                 if turn >= first:
                     chars.append(size)
                     earlier.append(turn)
@@ -227,10 +227,6 @@ def combine(estimates: Sequence[ModelEstimate]) -> tuple[Decimal, Decimal, Decim
     expected = total(each.cost for each in estimates)
     low, high = interval(float(expected), np.sum([each.draws for each in estimates], axis=0))
     return expected, min(_money(low), expected), max(_money(high), expected)
-
-
-def _bytes(text: str) -> int:
-    return len(text.encode("utf-8", "replace"))
 
 
 def _mean_seconds(observations: Sequence[Observation], output_tokens: float) -> float:

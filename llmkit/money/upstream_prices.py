@@ -185,13 +185,10 @@ def _utc(clock: time) -> time:
 
 
 def _price(prices: ModelPrice) -> Price:
-    tiers = [PriceTier(above=start, **_rates(prices, start)) for start in sorted(_starts(prices))]
+    starts = {tier.start for name in _RATES.values() for tier in _tiers(getattr(prices, name))}
+    tiers = [PriceTier(above=start, **_rates(prices, start)) for start in sorted(starts)]
     searches = _rate(prices.web_searches_kcount, None)
     return Price(price_tiers=tuple(tiers), cost_per_thousand_searches=searches, **_rates(prices))
-
-
-def _starts(prices: ModelPrice) -> set[int]:
-    return {tier.start for name in _RATES.values() for tier in _tiers(getattr(prices, name))}
 
 
 def _rates(prices: ModelPrice, start: int | None = None) -> dict[str, Any]:

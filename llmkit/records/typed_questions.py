@@ -170,7 +170,7 @@ def _place_of(value: Any, options: Sequence[Any]) -> int | None:
     """The index of a value among the options: as written, else, if unambiguous, without the ornaments that models add.
     A sign and a grade's minus are not ornaments: -1 is not 1, and A- is not A.
     """
-    for alike in (bare, _plain):
+    for alike in (bare, lambda value: _ORNAMENTS.sub("", bare(value))):
         places = [place for place, option in enumerate(options) if alike(option) == alike(value)]
         if len(places) == 1:
             return places[0]
@@ -181,10 +181,6 @@ def bare(value: Any) -> str:
     """The text by which values are told apart: neither case nor the form of a character or number tells them."""
     whole = isinstance(value, float) and value.is_integer()
     return normalize("NFKC", str(int(value) if whole else value)).strip().casefold()
-
-
-def _plain(value: Any) -> str:
-    return _ORNAMENTS.sub("", bare(value))
 
 
 def object_schema(properties: Mapping[str, Any]) -> dict[str, Any]:

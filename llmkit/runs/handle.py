@@ -196,7 +196,9 @@ class RunHandle(Handle[T]):
         now = self.progress
         probes = f"{now.asked:,} of {counted(now.total, 'probe')}"
         skipped = f", {now.skipped:,} skipped" if now.skipped else ""
-        summary = f"{self.run_id} {now.status}: {probes}{skipped}, {_spent(now)} so far"
+        spent = billed(now.cost, now.unpriced)
+        budget = "" if now.budget is None else f" of {dollars(now.budget, exact=True)}"
+        summary = f"{self.run_id} {now.status}: {probes}{skipped}, {spent}{budget} so far"
         return f"<RunHandle {followed(summary, now.notes)}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
@@ -204,11 +206,6 @@ class RunHandle(Handle[T]):
 
     def _ipython_display_(self) -> None:
         self.panel()._ipython_display_()
-
-
-def _spent(now: Progress) -> str:
-    budget = "" if now.budget is None else f" of {dollars(now.budget, exact=True)}"
-    return billed(now.cost, now.unpriced) + budget
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 from llmkit.errors import Code, LlmkitError, ValidationError
 from llmkit.limiter import Budget
-from llmkit.money.tariffs import FindTariff, recorded
+from llmkit.money.tariffs import recorded
 from llmkit.records.user_warnings import warn
 from llmkit.runs import background
 from llmkit.runs.context import RunContext, Services, is_undeducted
@@ -136,9 +136,9 @@ class Runner(Generic[T]):
             context = self._context(run_id, spec, positions, number, spent)
             context.spent, context.deducted = store.read(lambda c: totals.spent(c, run_id))
             context.batched = store.read(run_rows.in_batches).get(run_id, context.batched)
-            context.tariff = _tariff(store.run(run_id))
-            if context.tariff is not None:
-                context.since = since
+            row = store.run(run_id)
+            if any("models" in each["changes"] for each in row["changes"]):  # its prices have changed
+                context.tariff, context.since = recorded(row["models"], row["changes"]), since
             begun = conversations(spec, run_id, rows, late)
             return self._launch(context, positions, remote, earlier, conversations=begun, late=late, catalog=catalog)
 
@@ -249,12 +249,6 @@ class Runner(Generic[T]):
 def _refuse_remote_batches(spec: RunSpec, remote: RemoteSender | None) -> None:
     if remote is not None and spec.batched:
         raise ValidationError("Batches are submitted from here and need no cluster: leave out on=.", field="on")
-
-
-def _tariff(row: Mapping[str, Any]) -> FindTariff | None:
-    """The prices of a stored run by time, if they have changed."""
-    changes = [each for each in row["changes"] if "models" in each["changes"]]
-    return recorded(row["models"], changes) if changes else None
 
 
 def _tokens(spec: RunSpec) -> dict[str, float]:

@@ -68,7 +68,8 @@ def _job(
     infra: Infra, choice: Choice, run: Run, categories: Mapping[str, str], items: Sequence[Item], budget: Decimal | None
 ) -> tuple[Task, Rounds[pd.DataFrame]]:
     """The work of one coder."""
-    system = "\n\n".join((_TASK, HYGIENE, _worded(categories), _FORM))
+    lines = [f"- {name}: {definition}" if definition else f"- {name}" for name, definition in categories.items()]
+    system = "\n\n".join((_TASK, HYGIENE, "\n".join(("Codebook:", *lines)), _FORM))
     task = Task(
         infra=infra,
         choice=choice,
@@ -196,11 +197,6 @@ def _schema(categories: Mapping[str, str]) -> dict[str, Any]:
         "quote": {"type": "string"},
     }
     return object_schema({"codes": {"type": "array", "items": object_schema(entry)}})
-
-
-def _worded(categories: Mapping[str, str]) -> str:
-    lines = [f"- {name}: {definition}" if definition else f"- {name}" for name, definition in categories.items()]
-    return "\n".join(("Codebook:", *lines))
 
 
 def _plain(text: str) -> str:

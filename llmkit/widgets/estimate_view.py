@@ -30,16 +30,13 @@ def estimate_html(
     cost and time of the ``other`` mode: in batches instead of at once, or vice versa.
     """
     costs = {each.model: each for each in estimate.models} if estimate else {}
-    ranked = sorted(chosen, key=lambda reference: -_cost_or_less(costs.get(reference)))
+    known = {reference: each.cost for reference, each in costs.items() if each.cost is not None}
+    ranked = sorted(chosen, key=lambda reference: -known.get(reference, Decimal(-1)))
     rows = [_row(reference, costs.get(reference), notes, names) for reference in ranked[:MOST]]
     body = html.table({"Model": "auto", "Estimate": "110px"}, rows, right=("Estimate",), markup=("Model", "Estimate"))
     models = body + html.more(len(ranked) - MOST, "model") if ranked else html.quiet("No model is ticked.")
     total = _total(estimate) if estimate else html.quiet(why_not)
     return html.literal(models + total + _instead(estimate, other))
-
-
-def _cost_or_less(entry: ModelEstimate | None) -> Decimal:
-    return Decimal(-1) if entry is None or entry.cost is None else entry.cost
 
 
 def _row(reference: str, entry: ModelEstimate | None, notes: Notes, names: Mapping[str, str]) -> tuple[str, str]:

@@ -41,7 +41,7 @@ def _row(model: Model, provider: Provider, heading: str, today: date) -> Row:
         name=model.display_name,
         cells=(
             identity(model),
-            *map(_price, prices),
+            *(html.muted(price) if price == "unpriced" else html.esc(price) for price in prices),
             html.esc(html.tokens(model.context_window)),
             badges(model, today),
         ),
@@ -121,7 +121,3 @@ def _heading(provider: Provider, key_status: str, active: int) -> str:
     if not provider.is_enabled:
         more.insert(0, html.badge("disabled", "bad"))
     return html.heading(provider.display_name, *more)
-
-
-def _price(text: str) -> str:
-    return html.muted(text) if text == "unpriced" else html.esc(text)

@@ -70,7 +70,8 @@ def _facts(now: Progress) -> str:
         facts["Failed"] = f"{now.failed:,}"
     if now.running:
         facts["Rate"] = f"{now.rate:,.0f} a minute" if now.rate else "–"
-        facts["Time left"] = "–" if now.eta_s is None else f"about {html.duration(now.eta_s)}{_slowest(now)}"
+        slowest = f" ({now.slowest})" if len(now.left) > 1 else ""
+        facts["Time left"] = "–" if now.eta_s is None else f"about {html.duration(now.eta_s)}{slowest}"
     if now.seconds:
         part = " (new part)" if now.done_before else ""
         facts[("Running for" if now.running else "Took") + part] = html.duration(now.seconds)
@@ -91,10 +92,6 @@ def _notes(now: Progress) -> str:
 def _beside(lines: str, tone: html.Tone) -> str:
     """Lines with a coloured bar on the left."""
     return f'<div style="margin: 6px 0; padding: 0 8px; border-left: 3px solid {html.TONES[tone]}">{lines}</div>'
-
-
-def _slowest(now: Progress) -> str:
-    return f" ({now.slowest})" if len(now.left) > 1 else ""
 
 
 def _lines(now: Progress) -> str:

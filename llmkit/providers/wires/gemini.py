@@ -43,8 +43,9 @@ class Gemini(Wire):
         params, left_out = settle(call, untaken=_untaken(call.params, style))
         names = {"max_tokens": "maxOutputTokens", "temperature": "temperature", "top_p": "topP"}
         generation = named(params, **names, seed="seed", stop="stopSequences")
-        if params.reasoning_effort is not None:
-            generation["thinkingConfig"] = _thinking(style, params.reasoning_effort)
+        if (effort := params.reasoning_effort) is not None:
+            level = {"thinkingBudget": _BUDGETS[effort]} if style == "budget" else {"thinkingLevel": effort.upper()}
+            generation["thinkingConfig"] = level
         if params.schema is not None:
             generation |= {"responseMimeType": "application/json", "responseJsonSchema": plain(params.schema)}
         body: dict[str, Any] = {
@@ -102,7 +103,3 @@ def _untaken(params: Params, style: str) -> tuple[str, ...]:
     effort = params.reasoning_effort
     sendable = effort is None or effort in (_BUDGETS if style == "budget" else _LEVELS)
     return () if sendable else ("reasoning_effort",)
-
-
-def _thinking(style: str, effort: str) -> dict[str, Any]:
-    return {"thinkingBudget": _BUDGETS[effort]} if style == "budget" else {"thinkingLevel": effort.upper()}
