@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import anyio
 
-from llmkit.errors import Code, LlmkitError, ValidationError
+from llmkit.errors import LlmkitError, ValidationError
 from llmkit.records.checks import numbers, texts
 from llmkit.records.checks.addresses import is_loopback
 from llmkit.runs import background
@@ -25,12 +25,6 @@ LOADING = 30
 """Minimum seconds that a worker has to answer the first time, when it loads llmkit."""
 _PROTECTED = ("tls", "wss", "inproc")
 _NOBODY = "No worker of the cluster answers: cluster.scale(2) starts two, client.wait_for_workers(2) awaits them"
-
-
-class Lost(LlmkitError):
-    """A worker, or the scheduler, does not answer."""
-
-    code = Code.NETWORK_ERROR
 
 
 class Link:
@@ -88,17 +82,18 @@ class Link:
         """Call a function in a worker's process. ``is_first``: it must load llmkit first, which takes a while.
 
         Raises:
-            Lost: it does not answer, or is gone.
+            OSError: it does not answer, or is gone.
             Exception: what the function has raised, or why it cannot be called: llmkit is missing there, or differs.
         """
         message = {"op": "run", "function": pickle.dumps(function), "args": pickle.dumps(args)}
-        asking = self._scheduler.broadcast(msg=message, workers=[address], on_error="return_pickle")
-        answer = (await self._answer(address, asking, self.patience if is_first else self.timeout))[address]
+        with anyio.fail_after(self.patience if is_first else self.timeout):
+            answers = await self._scheduler.broadcast(msg=message, workers=[address], on_error="return_pickle")
         from distributed.core import clean_exception
 
+        answer = answers[address]
         told = answer if isinstance(answer, bytes) else answer.get("exception")  # by the scheduler, or the function
         if (error := clean_exception(told)[1]) is not None:
-            raise Lost(_silent(address, error)) if isinstance(error, OSError | TimeoutError) else error
+            raise error
         result: T = answer["result"]
         return result
 
@@ -119,11 +114,13 @@ class Link:
             there = tuple(await self.addresses())
             calls = (self.call(address, function, *args, is_first=True) for address in there)
             results = tuple(zip(there, await asyncio.gather(*calls, return_exceptions=True), strict=True))
+        except OSError as error:
+            raise LlmkitError(f"The cluster's scheduler does not answer: {error!r}.") from error
         finally:
             await self.close()
         answers = {address: result for address, result in results if not isinstance(result, BaseException)}
         if not answers:
-            unfit = (unfit_words(*each) for each in results if not isinstance(each[1], Lost))
+            unfit = (unfit_words(*each) for each in results if not isinstance(each[1], OSError))
             raise LlmkitError(f"{next(unfit, _NOBODY)}.")
         return answers
 
@@ -131,21 +128,10 @@ class Link:
         """The workers that the scheduler knows now, except those reachable only over an open network.
 
         Raises:
-            Lost: the scheduler does not answer.
+            OSError: the scheduler does not answer.
         """
-        answer = await self._answer("The cluster's scheduler", self._scheduler.ncores(), self.timeout)
-        return set(filter(self._is_safe, answer))
-
-    async def _answer(self, whose: str, asking: Awaitable[Any], within: float) -> Any:
-        try:
-            with anyio.fail_after(within):
-                return await asking
-        except Exception as error:
-            raise Lost(_silent(whose, error)) from error
-
-
-def _silent(whose: str, error: BaseException) -> str:
-    return f"{whose} does not answer: {type(error).__name__}."
+        with anyio.fail_after(self.timeout):
+            return set(filter(self._is_safe, await self._scheduler.ncores()))
 
 
 def unfit_words(address: str, error: object) -> str:

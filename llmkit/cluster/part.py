@@ -12,31 +12,23 @@ import pickle
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import anyio
 
 from llmkit.errors import Code
 from llmkit.providers.credentials import Credentials
 from llmkit.providers.transport import Transport
-from llmkit.providers.wires import Wire
-from llmkit.records import Failure, Provider, Request
+from llmkit.records import Failure, Provider
 from llmkit.runs.remote import Kept, Place
 
 LOOK = 0.1
-"""Seconds between looks at whether a worker that leaves has delivered everything."""
+"""Seconds between looks at whether a worker has left."""
 HUNG = 5
-"""Seconds after which a worker that does not answer its nanny is not awaited any more."""
+"""Seconds after which a worker that does not answer is not awaited when it leaves, or its run ends."""
 
-
-class Parcel(NamedTuple):
-    """A request for a worker; ``how`` holds keyword arguments of :meth:`llmkit.providers.transport.Transport.send`."""
-
-    place: Place
-    provider: Provider
-    wire: Wire
-    request: Request
-    how: Mapping[str, Any]
+Parcel = Mapping[str, Any]
+"""A request for a worker: arguments of :meth:`llmkit.providers.transport.Transport.send`."""
 
 
 @dataclass(slots=True)
@@ -50,53 +42,32 @@ class Part:
     transport: Transport
     heard_at: float = field(default_factory=time.monotonic)
     answers: dict[Place, asyncio.Task[Kept]] = field(default_factory=dict)
-    untold: list[Place] = field(default_factory=list)
+    untold: dict[Place, Kept] = field(default_factory=dict)
     arrival: asyncio.Event = field(default_factory=asyncio.Event)
     is_over: bool = False
 
     @property
-    def patience(self) -> float:
-        """Seconds for which the client may still be silent."""
-        return self.heard_at + self.silence - time.monotonic()
+    def is_given_up(self) -> bool:
+        """Whether the client must have given this worker up."""
+        return time.monotonic() > self.heard_at + self.silence
 
-    def send(self, parcel: Parcel) -> None:
-        """Send a request and keep the response."""
-        self.answers[parcel.place] = asyncio.create_task(self._fly(parcel))
-
-    async def _fly(self, parcel: Parcel) -> Kept:
+    async def fly(self, place: Place, parcel: Parcel) -> Kept:
+        """Send a request; the task that does so keeps the response."""
         began = time.monotonic()
         try:
-            response = await self.transport.send(parcel.provider, parcel.wire, parcel.request, **parcel.how)
+            response = await self.transport.send(**parcel)
         except Exception as error:  # noqa: BLE001 - the client must be informed
             message = f"The worker failed: {type(error).__name__}: {error}"
             response = Failure(code=Code.UNKNOWN, message=message, scope="probe", maybe_billed=True)
-        self.untold.append(parcel.place)
+        kept = self.untold[place] = Kept(response, time.monotonic() - began)
         self.arrival.set()
-        return Kept(response, time.monotonic() - began)
-
-    async def news(self, wait: float) -> dict[Place, Kept]:
-        """What has arrived since the last call; waits for it up to ``wait`` seconds."""
-        if not self.untold:
-            self.arrival.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.arrival.wait(), wait)
-        places, self.untold = self.untold, []
-        return {place: self.answers[place].result() for place in places if place in self.answers}
+        return kept
 
     def forget(self, places: Iterable[Place]) -> None:
         """Drop these: the client has saved their responses, or does not want them any more."""
         for place in places:
             if (answer := self.answers.pop(place, None)) is not None:
                 answer.cancel()
-
-    async def leave(self) -> None:
-        """Send nothing more, end a long poll, and wait until the client has collected what was in flight."""
-        self.is_over = True
-        self.arrival.set()
-        while self.answers and self.patience > 0:
-            if any(answer.cancelling() for answer in self.answers.values()):
-                return  # without a nanny, a signal ends the whole loop
-            await asyncio.sleep(LOOK)
 
     async def close(self) -> None:
         """Cancel all requests in flight, and end a long poll: Dask reports one when its cluster closes."""
@@ -118,10 +89,19 @@ class Parts(dict[str, Part]):
         parts: Parts = worker.extensions.setdefault("llmkit", cls())
         return parts
 
-    async def close(self) -> None:
-        """Wait until clients have what was in flight."""
+    def leave(self) -> bool:
+        """Send nothing more, and end long polls; whether all clients have what was in flight, and have ended."""
         self.is_leaving = True
-        await asyncio.gather(*(part.leave() for part in self.values()))
+        for part in self.values():
+            part.is_over = True
+            part.arrival.set()
+        cut_off = asyncio.Task.cancelled  # without a nanny, a signal ends the whole loop
+        return all(part.is_given_up or any(map(cut_off, part.answers.values())) for part in self.values())
+
+    async def close(self) -> None:
+        """Leave, and wait for that."""
+        while not self.leave():
+            await asyncio.sleep(LOOK)
 
 
 class Patience:
@@ -132,35 +112,28 @@ class Patience:
         with contextlib.suppress(OSError, TimeoutError):
             while nanny.is_alive():
                 async with nanny.rpc(nanny.worker_address) as worker:
-                    if (await asyncio.wait_for(worker.run(function=pickle.dumps(has_left)), HUNG))["result"]:
+                    if (await asyncio.wait_for(worker.run(function=pickle.dumps(leave)), HUNG))["result"]:
                         return
+                await asyncio.sleep(LOOK)
 
 
-async def has_left(dask_worker: Any) -> bool:
-    """Called by the nanny: have the worker leave; whether it needs no more than a second for that."""
-    with anyio.move_on_after(1) as scope:
-        await Parts.of(dask_worker).close()
-    return not scope.cancelled_caught
+def leave(dask_worker: Any) -> bool:
+    """Called by the nanny, until the worker has left."""
+    return Parts.of(dask_worker).leave()
 
 
-async def be_patient(dask_worker: Any) -> None:
+def be_patient(dask_worker: Any) -> None:
     """Called in the nanny."""
     dask_worker.plugins["llmkit"] = Patience()
 
 
-async def begin(
-    run_id: str, token: str, silence: float, providers: Sequence[Provider], urls: Mapping[str, str], dask_worker: Any
-) -> list[Provider] | None:
-    """Start serving a client's run, unless keys are lacking: returns the providers without one; ``None`` if the worker
-    is told to leave. It sends to these providers' addresses, which the client has checked, or in a rehearsal to the
-    ``urls`` of simulators that stand in for them.
+async def begin(run_id: str, token: str, silence: float, urls: Mapping[str, str], dask_worker: Any) -> bool | None:
+    """Start serving a client's run; ``None`` if the worker is told to leave. ``urls`` are those of providers, which the
+    client has checked, or in a rehearsal of the simulators that stand in for them.
     """
     if (parts := Parts.of(dask_worker)).is_leaving:
         return None
-    if without := await lacking(providers):
-        return without
-    origins = {provider.name: [provider.base_url] for provider in providers}
-    credentials = Credentials(shipped=lambda name: origins.get(name, []))
+    credentials = Credentials(shipped=lambda name: [urls[name]])
     part = Part(token, silence, Transport(credentials, simulator=lambda provider: urls[provider.name]))
     before, parts[run_id] = parts.get(run_id), part
     if before is not None:  # the client counts what was still in flight as lost
@@ -170,27 +143,33 @@ async def begin(
         with contextlib.suppress(Exception):  # its worker would leave less orderly
             async with dask_worker.rpc(dask_worker.nanny) as nanny:
                 await nanny.run(function=pickle.dumps(be_patient))
-    return []
+    return True
 
 
 async def exchange(
-    run_id: str, token: str, done: Sequence[Place], parcels: bytes, wait: float, dask_worker: Any
-) -> bytes | None:
-    """Forget what is ``done``, send these requests, and return what has arrived, waiting up to ``wait`` seconds.
+    run_id: str, token: str, done: Iterable[Place], parcels: Mapping[Place, Parcel], wait: float, dask_worker: Any
+) -> dict[Place, Kept] | None:
+    """Forget what is ``done``, send these requests, and return what has arrived, waiting up to ``wait`` seconds; the
+    next call ends the wait.
 
     Returns ``None`` and sends nothing if the worker is told to leave, or the client must have given it up meanwhile.
     """
     part = Parts.of(dask_worker).get(run_id)
-    if part is None or part.token != token or part.is_over or part.patience < 0:
+    if part is None or part.token != token or part.is_over or part.is_given_up:
         return None
     part.heard_at = time.monotonic()
     part.forget(done)
-    for parcel in pickle.loads(parcels):
-        part.send(parcel)
-    return pickle.dumps(await part.news(wait))
+    part.arrival.set()
+    part.arrival = asyncio.Event()
+    part.answers |= {place: asyncio.create_task(part.fly(place, parcel)) for place, parcel in parcels.items()}
+    if not part.untold:
+        with anyio.move_on_after(wait):
+            await part.arrival.wait()
+    answers, part.untold = part.untold, {}
+    return answers
 
 
-async def leftovers(run_id: str, token: str | None, wait: float, dask_worker: Any) -> bytes | None:
+async def leftovers(run_id: str, token: str | None, wait: float, dask_worker: Any) -> dict[Place, Kept | None] | None:
     """All responses kept for a run, and ``None`` for each that does not arrive within ``wait`` seconds; nothing more is
     sent. For a client that gives this worker up, or without a token for one that resumes the run of a dead one.
 
@@ -202,8 +181,7 @@ async def leftovers(run_id: str, token: str | None, wait: float, dask_worker: An
     part.is_over, part.heard_at = True, time.monotonic()
     if part.answers:
         await asyncio.wait(part.answers.values(), timeout=wait)
-    answers = part.answers.items()
-    return pickle.dumps({place: answer.result() if answer.done() else None for place, answer in answers})
+    return {place: answer.result() if answer.done() else None for place, answer in part.answers.items()}
 
 
 async def end(run_id: str, token: str, dask_worker: Any) -> bool:
@@ -215,7 +193,7 @@ async def end(run_id: str, token: str, dask_worker: Any) -> bool:
     return True
 
 
-async def lacking(providers: Sequence[Provider]) -> list[Provider]:
+async def lacking(providers: Sequence[Provider]) -> set[str]:
     """The providers without a key in this worker's own environment, the only place that keys are read from."""
     credentials = Credentials()
-    return [provider for provider in providers if not credentials.has_key(provider)]
+    return {provider.name for provider in providers if not credentials.has_key(provider)}

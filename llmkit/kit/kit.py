@@ -858,9 +858,8 @@ class Kit:
         """What checks a run, and the workers that send its requests; ``None`` if this process does."""
         if on is None:
             return self._engine.checker, None
-        crew = cluster.Crew(
-            cluster.Link(on, options), self._engine.connections, self.catalog.state().providers.values()
-        )
+        reach, providers = self._engine.connections, self.catalog.state().providers.values()
+        crew = cluster.Crew(cluster.Link(on, options), reach, reach.simulator_for, providers)
         return replace(self._engine.checker, reach=crew), crew
 
     def _run(self, run_id: str) -> analysis.Run:

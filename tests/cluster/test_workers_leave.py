@@ -11,7 +11,7 @@ from distributed import Client, LocalCluster
 from waiting import until
 
 import llmkit
-from llmkit.cluster import link
+from llmkit.cluster import link, part
 
 LONGER = 6
 """Seconds for an answer: a nanny would kill its worker after four."""
@@ -112,3 +112,14 @@ def test_workers_may_share_a_process(kit, sim):
     how = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
     with LocalCluster(**how) as cluster, Client(cluster) as client:
         assert_asked_once(in_flight(kit, client, sim).result(timeout=100), sim)
+
+
+def test_an_idle_worker_that_leaves_waits_until_its_client_knows():
+    """What it would be handed just then counts as perhaps billed if it is gone."""
+    how = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with LocalCluster(**how) as cluster, Client(cluster) as client:
+        client.run(part.begin, "run", "token", 3_600.0, {})
+        assert list(client.run(part.leave).values()) == [False]
+        assert list(client.run(part.exchange, "run", "token", (), {}, 0.0).values()) == [None]
+        client.run(part.end, "run", "token")
+        assert list(client.run(part.leave).values()) == [True]
