@@ -233,7 +233,7 @@ class Journal:
         try:
             yield
         except OSError as error:
-            raise JournalError(f"The journal in {self.directory} cannot be read: {reason(error)}.") from error
+            raise JournalError(f"{error.filename or self.directory} cannot be read: {reason(error)}.") from error
 
 
 _JOURNALS = forgetting(Journal)

@@ -262,15 +262,17 @@ def test_what_others_may_only_read_is_refused_in_a_sentence_or_read(store, forei
 
 
 @pytest.mark.filterwarnings("ignore:.* cannot be opened. Permission denied")
-@pytest.mark.parametrize("denied", [".lock", ".journal"])
+@pytest.mark.parametrize("denied", [".lock", ".journal", ".jsonl"])
 def test_another_user_of_a_shared_folder_is_told_what_to_do(store, foreign, denied):  # noqa: F811
     """Whatever else the group may open, a file that is its owner's alone is named, and so are the ways to share."""
+    run_a_little(store, spent=Decimal(1))
     store.close()
     folder, become_anybody = foreign
     study = Path(shutil.copytree(store.path.parent, folder / "study"))
     for place in (study, *study.rglob("*")):
         place.chmod(0o777 if place.is_dir() else 0o666)
-    (study / f"{store.path.name}{denied}").chmod(0o000)
+    for place in study.rglob(f"*{denied}"):
+        place.chmod(0o000)
     become_anybody()
     refused = rf"{denied} cannot be .*Permission denied.*another user's.*llmkit\.open.*team="
     with pytest.raises(llmkit.LlmkitError, match=refused), Store(study / store.path.name).edit():
