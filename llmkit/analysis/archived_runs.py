@@ -27,7 +27,7 @@ from llmkit.store.tables import quoted
 
 T = TypeVar("T")
 
-_STILL_RUNNING = "This run is still running: archive it when it has ended, or cancel it first."
+_STILL_RUNNING = "This run is still running: wait until it has ended, or cancel it first."
 
 BATCH = 65_536
 """The most rows in an Arrow batch."""

@@ -114,7 +114,7 @@ def test_a_notebook_travels_along_and_what_cannot_be_is_refused(kit, run, capsul
     with llmkit.simulator.serve(latency=30) as slow:
         kit.use_simulator(slow)
         handle = kit.run("a", MODELS[:1])
-        with pytest.raises(llmkit.ValidationError, match="still running"):
+        with pytest.raises(llmkit.ValidationError, match="still running: wait"):
             kit.export_capsule(handle.run_id, tmp_path / "d.zip")
         handle.cancel(grace=0)
         handle.result()
