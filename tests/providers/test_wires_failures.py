@@ -29,6 +29,14 @@ def test_message_is_a_sentence_with_the_providers_own_words() -> None:
     assert failure("", 503).message == "The provider is overloaded."
 
 
+def test_words_count_before_the_status_that_an_error_inside_a_200_names() -> None:
+    """An empty account or a blocked prompt is no passing trouble of the server, whatever type its error has."""
+    error = {"message": "Insufficient Balance", "type": "api_error"}
+    assert failure({"error": error}, 200).code == Code.QUOTA_EXHAUSTED
+    assert failure({"error": {"code": "content_filter", "type": "server_error"}}, 200).code == Code.CONTENT_BLOCKED
+    assert failure({"error": {"type": "server_error"}}, 200).code == Code.SERVER_ERROR
+
+
 def test_long_messages_are_cut() -> None:
     """A provider that echoes a whole prompt does not fill a table cell."""
     message = failure({"error": {"message": "x" * 10_000}}).message

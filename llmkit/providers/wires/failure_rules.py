@@ -202,9 +202,21 @@ RULES: tuple[Rule, ...] = (
     # abandoned probe
     Rule(Code.SERVER_ERROR, "The provider asks to try again", statuses="4..", headers="x-should-retry: true"),
     Rule(Code.VALIDATION_ERROR, statuses="4.."),
-    # errors in a 2xx response that name no status
-    Rule(Code.OVERLOADED, statuses="2..", phrases="service is too busy|service tier capacity exceeded"),
-    Rule(Code.SERVER_ERROR, statuses="2..", signs=ERROR_ANSWER, phrases="server error"),
+    # errors in a 2xx response that name no status, or one of the server's
+    Rule(
+        Code.OVERLOADED,
+        statuses="2..",
+        signs="overloaded_error|server_is_overloaded|unavailable|service_unavailable|capacity_exceeded|"
+        "the service is currently unavailable",
+        phrases="service is too busy|service tier capacity exceeded",
+    ),
+    Rule(Code.TIMEOUT, statuses="2..", signs="timeout_error|deadline_exceeded"),
+    Rule(
+        Code.SERVER_ERROR,
+        statuses="2..",
+        signs=f"api_error|server_error|internal|internal error|internal_server_error|{ERROR_ANSWER}",
+        phrases="server error",
+    ),
     Rule(
         Code.VALIDATION_ERROR,
         statuses="2..",

@@ -29,12 +29,8 @@ _NAMED: Mapping[int, str] = {
     404: "not_found|some requested entity was not found",
     409: "conflict",
     413: "request_too_large",
-    504: "timeout|deadline_exceeded",
-    503: "overloaded|server_is_overloaded|unavailable|service_unavailable|capacity_exceeded|"
-    "the service is currently unavailable",
-    500: "api|server|internal|internal_server",
 }
-"""Signs, without an ``_error`` at their end, that name a status, the most telling first."""
+"""Signs, without an ``_error`` at their end, that name a status; those of 5xx are rules, after more telling words."""
 _WAIT = re.compile(  # "in 6m0.5s", "after 20 seconds", but nothing in "in 5 months"
     r"(?:try again|retry) (?:in|after) (\d+(?:\.\d+)?) ?((?:ms|s|m(?!il|on)|h)[\d.msh]*)", re.IGNORECASE
 )
