@@ -20,7 +20,6 @@ from llmkit.records import (
     DatedPrice,
     Model,
     Price,
-    PriceVariant,
     PriceWindow,
     RemoteModel,
     price_on,
@@ -145,10 +144,12 @@ def shown(value: Any) -> Any:
 
 def _changes(ours: Price, theirs: Price) -> dict[str, tuple[Any, Any]]:
     """Field → (ours, theirs), where they differ."""
+    # their variants, and ours for tiers that they do not list (regions of inference, for example)
+    variants = {variant.service_tier: variant for variant in (*ours.price_variants, *theirs.price_variants)}
     adjusted = replace(
         theirs,
         price_windows=_on_our_days(ours.price_windows, theirs.price_windows),
-        price_variants=_with_our_tiers(ours.price_variants, theirs.price_variants),
+        price_variants=tuple(variants[tier] for tier in sorted(variants)),
     )
     pairs = ((name, (getattr(ours, name), getattr(adjusted, name))) for name in PRICE_COLUMNS)
     return {name: pair for name, pair in pairs if pair[0] != pair[1]}
@@ -160,12 +161,6 @@ def _on_our_days(ours: Sequence[PriceWindow], theirs: Sequence[PriceWindow]) -> 
     unknown = len(place)
     ranked = [(place.get((window.start, window.end), (unknown, window.weekdays)), window) for window in theirs]
     return tuple(replace(window, weekdays=days) for (_, days), window in sorted(ranked, key=lambda pair: pair[0][0]))
-
-
-def _with_our_tiers(ours: Sequence[PriceVariant], theirs: Sequence[PriceVariant]) -> tuple[PriceVariant, ...]:
-    """Their variants, plus ours for tiers that they do not list (regions of inference, for example)."""
-    variants = {variant.service_tier: variant for variant in (*ours, *theirs)}
-    return tuple(variants[tier] for tier in sorted(variants))
 
 
 def _rows(

@@ -76,7 +76,9 @@ def check_budget(
         config = plan.configs[index]
         model = config.model
         limits = [] if amount is None else [(amount, f"the budget of {dollars(amount)}", "budget=")]
-        limits += [_left(standing) for standing in shared if standing.budget.covers(model.provider, *scope)]
+        for now in (standing for standing in shared if standing.budget.covers(model.provider, *scope)):
+            words = f"the {dollars(now.account.left)} left of the budget {now.budget.key}"
+            limits.append((now.account.left, words, "the amount with kit.set_budget"))
         if not limits:
             continue
         least, words, name = min(limits)
@@ -134,8 +136,3 @@ def price_warnings(models: Mapping[str, Mapping[str, Any]], before: Plan) -> Ite
                 f"The price of {model.reference} was changed: new requests cost {now} per million tokens, earlier ones "
                 f"cost {was}. Both prices are recorded; compare them with run.reprice(as_of=...)."
             )
-
-
-def _left(now: Standing) -> tuple[Decimal, str, str]:
-    words = f"the {dollars(now.account.left)} left of the budget {now.budget.key}"
-    return now.account.left, words, "the amount with kit.set_budget"
