@@ -1,8 +1,8 @@
 """Several machines sharing one account: PostgreSQL relays what a run writes to the journals of all members.
 
-Every member keeps a local database built from the same journal. Only ``address`` and ``relay`` talk to PostgreSQL.
-``exchange`` synchronizes the journals; ``membership`` runs that once a second, makes edits under the team's lock and
-takes this process's portion of the limits, ``treasury`` its portion of the budgets.
+Every member keeps a local database built from the same journal. ``address`` opens a session in the team's database,
+where two files have tables of their own: ``exchange`` synchronizes the journals, and in the ``roll`` limits and budgets
+are divided. ``membership`` does both once a second, and makes edits under the team's lock.
 """
 
 from llmkit.limiter import Gate
@@ -21,11 +21,6 @@ def join(store: Store, gate: Gate, url: str, actor: str) -> Team:
         CatalogBusy: the team's database does not answer, and no copy of its catalog is here yet.
         ValidationError: not a PostgreSQL URL, the database is not prepared, or the store has a different catalog.
     """
-    team = Team(store.journal, gate, Address(url), actor)
-    store.peers = team
-    try:
-        team.join()
-    except BaseException:
-        store.close()
-        raise
+    store.peers = team = Team(store.journal, gate, Address(url), actor)
+    team.join()
     return team

@@ -1,4 +1,4 @@
-"""The address of the team's database, its preparation, and the errors when it does not answer."""
+"""The team's database: its address, its schema, sessions and their locks, and the errors when it does not answer."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
 
 from llmkit.errors import CatalogBusy, ValidationError
 
@@ -17,10 +18,12 @@ PATIENCE = 10
 """Seconds to wait for a lock."""
 SILENCE = 15
 """Seconds after which a server that says nothing counts as gone; a lock is refused sooner."""
-LOCKS = 0x6C6C6D6B
-"""The first key of advisory locks other than those on gates."""
-_HOW = {"connect_timeout": 3, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
-        "tcp_user_timeout": 10_000, "application_name": "llmkit"}  # fmt: skip
+STALL, STALL_OF_EDITS = 5, 12
+"""Seconds after which the server ends a transaction that holds a lock and says nothing: fewer than until a member
+counts as offline."""
+_LOCKS, INIT, EDITS, PARTS, ROLL = 0x6C6C6D6B, 0, 1, 2, 3
+"""The locks: on the schema, on edits, on uploads, also within edits, and on what members agree."""
+_HOW = {"connect_timeout": 3, "application_name": "llmkit"}
 _STEPS = (
     """CREATE TABLE llmkit_parts (
         seq BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, segment TEXT NOT NULL, start BIGINT NOT NULL,
@@ -35,26 +38,43 @@ _STEPS = (
 """The schema as a list of migrations, which is only ever appended to."""
 
 
-class _Session(psycopg.Connection[tuple[Any, ...]]):
-    """A session that ends when its server hangs. TCP does not notice that: the server's system still answers."""
+class Session(psycopg.Connection[tuple[Any, ...]]):
+    """A session, which ends with its first failure."""
 
     def wait(self, gen: Generator[Any, Any, Any], *how: Any, **more: Any) -> Any:
-        """As the library does, with an end."""
-        return super().wait(self._heard(gen), *how, **more)
-
-    def _heard(self, steps: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        heard_at = time.monotonic()
+        """As the library does, with an end. TCP does not notice a server that hangs: its system still answers."""
         try:
-            wanted = next(steps)
-            while True:
-                if ready := (yield wanted):
-                    heard_at = time.monotonic()
-                elif time.monotonic() > heard_at + SILENCE:
-                    self.pgconn.finish()
-                    raise psycopg.OperationalError(f"no answer for {SILENCE} s")
-                wanted = steps.send(ready)
-        except StopIteration as end:
-            return end.value
+            return super().wait(_heard(gen), *how, **more)
+        except psycopg.Error:
+            self.pgconn.finish()
+            raise
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether a transaction holds a lock."""
+        return self.info.transaction_status != TransactionStatus.IDLE
+
+    def hold(self, lock: int, *, waits: bool = True) -> None:
+        """Take a lock that ends with its transaction, in one message. A pooler such as PgBouncer may give the next one
+        another session; a member that is suspended meanwhile does not keep all others waiting.
+        """
+        self.execute(
+            f"{'' if self.is_locked else 'BEGIN'}; SET LOCAL lock_timeout = '{PATIENCE if waits else 0.001}s';"
+            f"SET LOCAL idle_in_transaction_session_timeout = '{STALL_OF_EDITS if lock == EDITS else STALL}s';"
+            f"SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({_LOCKS}, {lock})"
+        )
+
+
+def _heard(steps: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """The same steps, as long as something is sent or received now and then, however slowly."""
+    ready, heard_at = None, time.monotonic()
+    try:
+        while time.monotonic() < heard_at + SILENCE:
+            if ready := (yield steps.send(ready)):
+                heard_at = time.monotonic()
+    except StopIteration as end:
+        return end.value
+    raise psycopg.OperationalError(f"no answer for {SILENCE} s")
 
 
 class Address:
@@ -79,9 +99,9 @@ class Address:
         known = {"user": "", "host": "localhost", **self._parameters}
         return f"{known['user']}@{known['host']}/{known.get('dbname', known['user'])}"
 
-    def session(self) -> psycopg.Connection[tuple[Any, ...]]:
+    def session(self) -> Session:
         """A new session; inside :meth:`reached`."""
-        return _Session.connect(autocommit=True, prepare_threshold=None, **self._parameters)
+        return Session.connect(autocommit=True, prepare_threshold=None, **self._parameters)
 
     @contextlib.contextmanager
     def reached(self) -> Iterator[None]:
@@ -102,25 +122,23 @@ class Address:
                 "there, or try again when it is back."
             ) from None
 
-    def check(self, session: psycopg.Connection[tuple[Any, ...]], *, is_new: bool = False) -> int:
+    def check(self, session: Session, *, is_new: bool = False) -> int:
         """The version of the database's schema: the current one, or with ``is_new`` any earlier one (0: none)."""
-        places = session.execute("""
-            SELECT pg_table_is_visible(oid), relnamespace::regnamespace::TEXT FROM pg_class
-            WHERE relname = 'llmkit_team' ORDER BY 1 DESC""").fetchall()
-        is_seen = bool(places) and places[0][0]
-        if places and not (is_seen or is_new):  # else a colleague would found a team of one, with all of the limits
+        ((is_seen, schema),) = session.execute("""
+            SELECT bool_or(pg_table_is_visible(oid)), min(relnamespace::regnamespace::TEXT) FROM pg_class
+            WHERE relname = 'llmkit_team'""")
+        if schema and not (is_seen or is_new):  # else a colleague would found a team of one, with all of the limits
             raise ValidationError(
-                f"The team in {self!r} is in the schema {places[0][1]}, which is not on your search_path: add "
-                f"?options=-csearch_path%3D{quote(places[0][1])} to the URL.",
+                f"The team in {self!r} is in the schema {schema}, which is not on your search_path: add "
+                f"?options=-csearch_path%3D{quote(schema)} to the URL.",
                 field="team",
             )
-        row = session.execute("SELECT max(version) FROM llmkit_team").fetchone() if is_seen else None
-        version = int(row[0] or 0) if row else 0
+        version = next(session.execute("SELECT coalesce(max(version), 0) FROM llmkit_team"))[0] if is_seen else 0
         if version > len(_STEPS):
             raise ValidationError(f"{self!r} was prepared by a newer llmkit: pip install -U llmkit.", field="team")
         if version < len(_STEPS) and not is_new:
             raise ValidationError(f"{self!r} is not prepared for this version: llmkit team init URL.", field="team")
-        return version
+        return int(version)
 
 
 def init(url: str) -> str:
@@ -131,8 +149,8 @@ def init(url: str) -> str:
         ValidationError: not a PostgreSQL URL, or a newer llmkit has prepared it.
     """
     address = Address(url)
-    with address.reached(), address.session() as session, session.transaction():
-        session.execute("SELECT pg_advisory_xact_lock(%s, 0)", [LOCKS])
+    with address.reached(), address.session() as session:  # which commits
+        session.hold(INIT)
         for step in _STEPS[address.check(session, is_new=True) :]:
             session.execute(step)
         session.execute("CREATE TABLE IF NOT EXISTS llmkit_team (version INTEGER NOT NULL)")

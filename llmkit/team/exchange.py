@@ -1,7 +1,7 @@
 """Synchronize the local journal with the team's database: each gets the lines that it lacks.
 
-Segments are relayed byte for byte, and those of runs also as heads. A database takes the heads of colleagues' runs at
-once, and a whole run when somebody opens it; from then on, all of that run.
+Segments are relayed byte for byte in parts, and those of runs also as heads. A database takes the heads of colleagues'
+runs at once, and a whole run when somebody opens it; from then on, all of that run.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import itertools
 import logging
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from llmkit.errors import CatalogBusy, ValidationError
 from llmkit.store import Event
@@ -17,101 +18,133 @@ from llmkit.store.heads import head
 from llmkit.store.journal import Block, Journal
 from llmkit.store.lines import line
 from llmkit.store.segments import CATALOG, HEAD, head_of, is_copy, segment, whole_of
-from llmkit.team.relay import Part, Relay
+from llmkit.team.address import EDITS, PARTS, Session
 
 log = logging.getLogger("llmkit.team")
 
-_BLOCK, _BLOCKS = 1 << 20, 16
+_BLOCK, _BLOCKS = 1 << 18, 4
 """Bytes per part, and parts per transaction."""
 _NAME = re.compile(r"[0-9a-f]{16}-[\w-]+-[0-9a-f]{8}(\.head)?\.jsonl")
 
 
+class Part(NamedTuple):
+    """Complete lines of a segment; ``start`` is the offset of the first byte."""
+
+    segment: str
+    start: int
+    data: bytes
+
+
+def whole(names: Iterable[str]) -> set[str]:
+    """The runs that are there with their texts."""
+    return {segment(name).about for name in names if not name.endswith(HEAD)}
+
+
 class Exchange:
-    """The synchronization by one process. Not thread-safe."""
+    """The synchronization in one session; after any failure, a new one compares everything anew. Not thread-safe."""
 
-    def __init__(self, journal: Journal, member: str) -> None:
-        self._journal, self._member = journal, member
-        self._forget()
-
-    def _forget(self) -> None:
+    def __init__(self, session: Session, journal: Journal, member: str) -> None:
+        self.session, self._journal, self._member = session, journal, member
         self._until = 0
         self._ends: dict[str, int] = {}
-        self.short: set[str] = set()
-        """The runs of which only heads are here."""
         self._edits: tuple[str, int] | None = None
 
-    def catch_up(self, relay: Relay) -> None:
-        """Compare everything anew, and upload local edits that are not there: in a new team, or one made anew.
+    def found(self) -> None:
+        """Upload local edits that are not there: in a new team, or one made anew.
 
         Raises:
             ValidationError: both sides have edits that the other one lacks.
         """
-        self._forget()
-        self._ends = relay.ends(0)[1]
-        if self._due(edits=True):
-            relay.lock_edits()  # until the session ends, if this fails
-            self._ends = relay.ends(0)[1]
-            if any(segment(name).about == CATALOG for name in self._behind(self._ends, self._journal.sizes())):
-                folder = self._journal.directory
-                raise ValidationError(
-                    f"The catalog of {folder.stem} is not the one of this team, or was edited outside the team. Name a "
-                    f"new file; to bring the runs along, copy their files (all but those with -{CATALOG}- in the name) "
-                    f"from {folder.name} into the folder of its journal.",
-                    field="team",
-                )
-            self.push(relay, edits=True)
-            relay.commit()
-        self.pull(relay)
+        self._look()
+        if not self._due(edits=True):
+            return
+        self.session.hold(EDITS)
+        self._look()
+        if self._behind(name for name in self._ends if segment(name).about == CATALOG):
+            folder = self._journal.directory
+            raise ValidationError(
+                f"The catalog of {folder.stem} is not the one of this team, or was edited outside the team. Name a "
+                f"new file; to bring the runs along, copy their files (all but those with -{CATALOG}- in the name) "
+                f"from {folder.name} into the folder of its journal.",
+                field="team",
+            )
+        self.push(edits=True)
+        self.session.commit()
 
-    def pull(self, relay: Relay) -> None:
+    def pull(self) -> None:
         """Fetch what others have uploaded since the last time."""
-        self._until, ends = relay.ends(self._until)
-        self._ends |= ends
-        sizes = self._journal.sizes() if ends else {}
-        whole = {segment(name).about for name in sizes if not name.endswith(HEAD)}
-        self.short |= {segment(name).about for name in ends if name.endswith(HEAD)} - whole
-        behind = {
-            name: size
-            for name, size in self._behind(ends, sizes).items()
-            if name.endswith(HEAD) != (segment(name).about in whole or head_of(whole_of(name)) not in self._ends)
-        }
-        self._keep(relay.beyond(behind))
+        if news := self._look():
+            self._until, here = max(seq for _, _, seq in news), whole(self._journal.sizes())
+            self._fetch(
+                name
+                for name, _, _ in news
+                if name.endswith(HEAD) != (segment(name).about in here or head_of(whole_of(name)) not in self._ends)
+            )
 
-    def fetch(self, relay: Relay, runs: Collection[str]) -> None:
+    def fetch(self, runs: Collection[str]) -> None:
         """Fetch whole runs."""
-        names = [name for name in self._ends if segment(name).about in runs and not name.endswith(HEAD)]
-        self._keep(relay.beyond(self._behind(names, self._journal.sizes())))
-        self.short.difference_update(runs)
+        self._fetch(name for name in self._ends if segment(name).about in runs and not name.endswith(HEAD))
 
-    def push(self, relay: Relay, *, edits: bool = False) -> None:
+    def push(self, *, edits: bool = False) -> None:
         """Upload what runs have written here, or local edits, for which the lock must be held."""
+        is_edit = self.session.is_locked
         while self._due(edits=edits):
-            with relay.pushing():
-                self._ends |= relay.ends(self._until)[1]  # other processes with this database upload the same
-                blocks = itertools.chain.from_iterable(map(self._blocks, self._due(edits=edits)))
-                some = list(itertools.islice(blocks, _BLOCKS))
-                relay.put(self._member, [part for block in some for part in self._parts(block)])
+            self.session.hold(PARTS)  # so that their numbers become visible in order
+            self._look()  # other processes with this database upload the same
+            blocks = itertools.chain.from_iterable(map(self._blocks, self._due(edits=edits)))
+            some = list(itertools.islice(blocks, _BLOCKS))
+            self._put([part for block in some for part in self._parts(block)])
+            if not is_edit:
+                self.session.commit()
             if len(some) < _BLOCKS:  # a torn line stays due
                 return
 
-    def edit(self, relay: Relay, events: Sequence[Event]) -> None:
+    def lock_edits(self, *, waits: bool) -> None:
+        """Take the edit lock, and fetch all edits by others."""
+        self.session.hold(EDITS, waits=waits)
+        self.pull()
+
+    def edit(self, events: Sequence[Event]) -> None:
         """Upload the events of an edit, for which the lock must be held, then write them to the local journal."""
         self._journal.stamp(events)
         if self._edits is None:
             (name, first), seq = self._journal.header_of_new(CATALOG), 1
-            self.push(relay)  # the segments that the new one's header says it follows
+            self.push()  # the segments that the new one's header says it follows
         else:
             (name, seq), first = self._edits, b""
-        self._edits = None
         part = self._part(name, first + b"".join(line(event, seq + number) for number, event in enumerate(events)))
-        with relay.pushing():
-            relay.put(self._member, [part])
-        relay.commit()
-        self._keep([part])
+        self.session.hold(PARTS)
+        self._put([part])
+        self.session.commit()
+        self._keep(part)
         self._edits = name, seq + len(events)
 
-    def _behind(self, names: Iterable[str], sizes: Mapping[str, int]) -> dict[str, int]:
+    def _look(self) -> list[tuple[str, int, int]]:
+        """The segments with parts that have not been pulled yet, their sizes, and the number of the latest part."""
+        query = "SELECT segment, max(stop), max(seq) FROM llmkit_parts WHERE seq > %s GROUP BY segment"
+        news = self.session.execute(query, [self._until]).fetchall()
+        self._ends |= {name: stop for name, stop, _ in news}
+        return news
+
+    def _behind(self, names: Iterable[str]) -> dict[str, int]:
+        """Those of which less is here than there, with their sizes here."""
+        sizes = self._journal.sizes()
         return {name: sizes.get(name, 0) for name in names if sizes.get(name, 0) < self._ends[name]}
+
+    def _fetch(self, names: Iterable[str]) -> None:
+        query = """
+            SELECT p.segment, p.start, p.data FROM llmkit_parts p JOIN unnest(%s::TEXT[], %s::BIGINT[]) s (name, size)
+                ON p.segment = s.name AND p.stop > s.size ORDER BY seq"""
+        if behind := self._behind(names):
+            with self.session.cursor(binary=True) as cursor:
+                for row in cursor.stream(query, [list(behind), list(behind.values())]):
+                    self._keep(Part(*row))
+
+    def _keep(self, part: Part) -> None:
+        if _NAME.fullmatch(part.segment) is None:
+            log.warning("a segment of that name is not taken", extra={"segment": part.segment})
+        elif not self._journal.receive(*part):
+            raise CatalogBusy(f"{part.segment} has become shorter here. It is compared again.")
 
     def _due(self, *, edits: bool) -> list[str]:
         due = [name for name, size in self._journal.sizes().items() if size > self._ends.get(name, 0)]
@@ -131,9 +164,8 @@ class Exchange:
         self._ends[name] = start + len(data)
         return Part(name, start, data)
 
-    def _keep(self, parts: Iterable[Part]) -> None:
-        for name, start, data in parts:
-            if _NAME.fullmatch(name) is None:
-                log.warning("a segment of that name is not taken", extra={"segment": name})
-            elif not self._journal.receive(name, start, data):
-                raise CatalogBusy(f"{name} has become shorter here. It is compared again.")
+    def _put(self, parts: Sequence[Part]) -> None:
+        query = "INSERT INTO llmkit_parts (segment, start, stop, member, data) VALUES (%s, %s, %s, %s, %b)"
+        rows = [(name, start, start + len(data), self._member, data) for name, start, data in parts]
+        with self.session.cursor() as cursor:
+            cursor.executemany(query, rows)

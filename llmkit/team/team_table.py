@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from llmkit.team.relay import Member
+from llmkit.team.roll import Member
 
 _COLUMNS = ("actor", "is_on", "hosts", "runs", "asking", "probes", "spent", "unpriced", "last_seen")
 

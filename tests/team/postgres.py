@@ -45,6 +45,29 @@ def _signal(pids, number):
             os.kill(pid, number)
 
 
+def _passed(source, target, rate):
+    with contextlib.suppress(OSError), source:
+        while data := source.recv(1 << 16):
+            threading.Event().wait(len(data) / rate)
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
+@contextlib.contextmanager
+def slow_link(url, rate):
+    """A link to a database on this machine that passes on so many bytes a second, for one session; yields its URL."""
+    port = url.rpartition(":")[2].partition("/")[0]
+
+    def link():
+        ends = listening.accept()[0], socket.create_connection(("127.0.0.1", int(port)))
+        for source, target in (ends, ends[::-1]):
+            threading.Thread(target=_passed, args=(source, target, rate), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=link, daemon=True).start()
+        yield url.replace(f":{port}/", f":{listening.getsockname()[1]}/")
+
+
 class Server:
     """The server; it can be stopped and started again."""
 

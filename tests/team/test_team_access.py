@@ -5,7 +5,7 @@ import sys
 
 import psycopg
 import pytest
-from postgres import PASSWORD
+from postgres import PASSWORD, slow_link
 from waiting import until
 
 import llmkit
@@ -135,6 +135,14 @@ def test_a_server_that_hangs_is_not_waited_for(server, member, monkeypatch):
         anna.close()
     member("anna").catalog.set_balance("openai", 5)
     until(lambda: run.id in ben.runs()["run_id"].tolist())
+
+
+def test_a_slow_link_is_not_taken_for_silence(url, monkeypatch):
+    """A long line takes longer than a server may be silent, but something is sent all the while."""
+    monkeypatch.setattr(address, "SILENCE", 4)
+    line = bytes(20_000_000)
+    with slow_link(url, 2_000_000) as slow, address.Address(slow).session() as session:
+        assert session.execute("SELECT length(%b)", [line]).fetchall() == [(len(line),)]
 
 
 def test_without_the_extra_everything_else_works(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 from same_tables import assert_same_tables
 from waiting import until
 
-from llmkit.team import relay
+from llmkit.team import roll
 
 WORK = """
 import sys, llmkit
@@ -61,7 +61,7 @@ def test_a_killed_member_leaves_a_team_that_agrees(url, member, tmp_path, monkey
         assert len(there.runs()) >= len(edits) - 1
         for kit in kits:
             kit.close()
-    monkeypatch.setattr(relay, "LAPSE", 3)  # seconds, after which a run that was killed is shown as interrupted
+    monkeypatch.setattr(roll, "LAPSE", 3)  # seconds, after which a run that was killed is shown as interrupted
     here, there = kits = [member(name) for name in ("ann", "bob")]
     assert until(lambda: "running" not in set(here.runs()["status"]) and here.runs().equals(there.runs()))
     assert_same_tables(kits, ["catalog_events", "runs", "attempts"])
@@ -70,7 +70,7 @@ def test_a_killed_member_leaves_a_team_that_agrees(url, member, tmp_path, monkey
 
 def test_whoever_comes_back_takes_away_what_killed_processes_left(url, member, monkeypatch):
     """All read it once a second; what is told of a run that is to be resumed stays, and so do colleagues."""
-    monkeypatch.setattr(relay, "LAPSE", 0)  # the test's server has not run for longer
+    monkeypatch.setattr(roll, "LAPSE", 0)  # the test's server has not run for longer
     with psycopg.connect(url, autocommit=True) as session:
         session.execute("""
             INSERT INTO llmkit_members

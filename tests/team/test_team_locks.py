@@ -1,6 +1,5 @@
 """What protects a team where sessions are not what they seem: those of a pooler, or of a suspended machine."""
 
-import contextlib
 import shutil
 import threading
 
@@ -10,9 +9,8 @@ from same_tables import assert_same_tables
 from waiting import until
 
 import llmkit
-from llmkit.team import relay
-from llmkit.team.address import Address
-from llmkit.team.relay import Relay
+from llmkit.team import address
+from llmkit.team.address import PARTS, ROLL, Address
 
 pooler = pytest.mark.skipif(
     shutil.which("pgbouncer", path="/usr/sbin:/usr/bin") is None, reason="PgBouncer is not installed (apt)."
@@ -59,12 +57,13 @@ def test_a_pooler_without_transactions_is_refused(server, url, tmp_path):
     assert "not allowed in statement pooling mode. Check its address" in str(refused.value)
 
 
-@pytest.mark.parametrize("held", ["roll", "pushing"])
+@pytest.mark.parametrize("held", [ROLL, PARTS])
 def test_a_machine_that_is_suspended_keeps_nobody_waiting(url, member, monkeypatch, held):
     """A laptop is closed while it holds a lock: its transaction is ended, and the others exchange again."""
-    monkeypatch.setattr(relay, "STALL", 1)
+    monkeypatch.setattr(address, "STALL", 1)
     anna, ben = member("anna"), member("ben")
-    with contextlib.suppress(llmkit.CatalogBusy), getattr(Relay(Address(url)), held)():
+    with pytest.raises(psycopg.Error, match="idle-in-transaction"), Address(url).session() as suspended:
+        suspended.hold(held)
         run = anna.run("What is fair?", "openai:gpt-6-luna").result(60)
         assert until(lambda: run.id in ben.runs()["run_id"].tolist())
     assert until(lambda: anna.team()["is_on"].all())
@@ -73,7 +72,7 @@ def test_a_machine_that_is_suspended_keeps_nobody_waiting(url, member, monkeypat
 
 def test_an_edit_that_is_suspended_keeps_nobody_waiting(url, member, monkeypatch):
     """It is refused when the machine is back, as a colleague may have edited meanwhile."""
-    monkeypatch.setattr(relay, "STALL_OF_EDITS", 1)
+    monkeypatch.setattr(address, "STALL_OF_EDITS", 1)
     anna, ben = member("anna"), member("ben")
     with pytest.raises(llmkit.CatalogBusy, match="idle-in-transaction"), anna._store.edit("anna") as edit:
         ben.catalog.set_balance("openai", 5)

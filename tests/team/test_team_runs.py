@@ -17,7 +17,7 @@ import llmkit
 from llmkit import Scenario
 from llmkit.store import archive, compaction
 from llmkit.store.packs import SUFFIX
-from llmkit.team import relay
+from llmkit.team import roll
 
 MODEL = "openai:gpt-6-luna"
 TABLES = ("runs", "probes", "turns", "attempts", "provider_balance_deductions")
@@ -291,7 +291,7 @@ def _ask(path, url, ready):
 
 def test_a_run_whose_process_died_is_resumed_where_it_was(url, member, sim, tmp_path, monkeypatch):
     """Colleagues see it interrupted and are told where to resume it; then all have all of it, and the balance."""
-    monkeypatch.setattr(relay, "LAPSE", 3)
+    monkeypatch.setattr(roll, "LAPSE", 3)
     ben = member("ben", simulate=False)
     add_local(ben, sim, max_parallel_requests=4, requests_per_minute=100_000)
     sim.set(latency=0.1)
