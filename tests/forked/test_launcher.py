@@ -43,7 +43,8 @@ def test_it_ends_as_it_would(command, end, code):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_reaches_it(command, number):
     """It is over, and its files are closed, when whoever reads them sees the end."""
-    waits = "import time; print('open', flush=True); time.sleep(3600)"
+    # in turns: a signal between the print and a single sleep would be heard after the sleep
+    waits = "import time; print('open', flush=True)\nwhile True: time.sleep(0.1)"
     with subprocess.Popen([*command, "-c", waits], **PIPES) as process:
         assert process.stdout.readline() == "open\n"
         process.send_signal(number)
