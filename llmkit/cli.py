@@ -119,7 +119,7 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _models(args: argparse.Namespace) -> None:
-    with _open_existing(args.db) if args.db else llmkit.open() as kit:  # a newcomer sees what is shipped
+    with _open_or_begin(args.db) as kit:
         frame = kit.catalog.models(provider=args.provider, status=None if args.all else "ACTIVE")
     columns = ["model", "display_name", "cost_input_per_million", "cost_output_per_million", "context_window",
                "status", "is_default", "is_available"]  # fmt: skip
@@ -149,7 +149,7 @@ def _lab(args: argparse.Namespace) -> int:
 
 def _doctor(args: argparse.Namespace) -> int:
     try:
-        with _open_existing(args.db) as kit:
+        with _open_or_begin(args.db) as kit:
             findings = kit.doctor(online=args.online)
     except llmkit.LlmkitError:  # main prints its sentence last
         print(doctor.to_frame(doctor.examine_place(catalog_path(args.db))))
@@ -177,6 +177,11 @@ def _export(args: argparse.Namespace) -> None:
 
 def _team_init(args: argparse.Namespace) -> None:
     print(f"Ready: {teams().init(args.url)}. Everybody opens a file of their own: llmkit.open(path, team=URL)")
+
+
+def _open_or_begin(db: str | None) -> llmkit.Kit:
+    """Open a catalog, which is there if it is named; a newcomer's, in the usual place, begins with what is shipped."""
+    return _open_existing(db) if db else llmkit.open()
 
 
 def _open_existing(db: str | None) -> llmkit.Kit:

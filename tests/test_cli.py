@@ -100,14 +100,13 @@ def test_a_catalog_that_is_not_there_is_not_made_by_looking_for_it(command, tmp_
     assert not list(tmp_path.iterdir())
 
 
-def test_the_doctor_makes_no_catalog_in_the_usual_place_either(tmp_path, monkeypatch, capsys):
-    """What can be said of the machine is said, and where a catalog was looked for."""
-    monkeypatch.setenv("LLMKIT_DB", str(tmp_path / "stduy.duckdb"))
-    assert main(["doctor"]) == 1
+def test_the_doctor_tells_a_newcomer_which_keys_are_set(monkeypatch, capsys):
+    """It is the first command after the installation, when there is no catalog in the usual place yet."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-newcomer")
+    main(["doctor"])
     told = capsys.readouterr()
-    assert "Python " in told.out
-    assert "or $LLMKIT_DB" in told.err
-    assert not list(tmp_path.iterdir())
+    assert "OPENAI_API_KEY" in told.out
+    assert "sk-newcomer" not in told.out + told.err
 
 
 def test_whoever_has_read_enough_may_close_the_pipe():
