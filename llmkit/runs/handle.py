@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -57,9 +59,14 @@ class Handle(Generic[T]):
         seconds = numbers.between(timeout, "timeout", 0, threading.TIMEOUT_MAX)
         if background.is_here() and not self.done():
             raise LlmkitError("A listener cannot wait for the run that calls it. Wait where the handle was created.")
+        until = math.inf if seconds is None else time.monotonic() + seconds
         try:
-            with self._watched():
-                return self._future.result(seconds)
+            with _interrupts() as interrupts, self._watched():
+                while not interrupts and not self._future.done() and time.monotonic() < until:
+                    wait([self._future], min(TICK, until - time.monotonic()))
+                if interrupts:
+                    raise KeyboardInterrupt
+                return self._future.result(0)
         except FutureTimeout:
             if self._future.done():
                 raise
@@ -77,7 +84,7 @@ class Handle(Generic[T]):
 
     async def _wait(self) -> T:
         try:
-            with self._watched(), _interrupts() as interrupts:
+            with _interrupts() as interrupts, self._watched():
                 while not self._future.done():
                     await anyio.sleep(TICK)
                     if interrupts:
@@ -210,8 +217,9 @@ class RunHandle(Handle[T]):
 
 @contextlib.contextmanager
 def _interrupts() -> Iterator[Sequence[int]]:
-    """Interrupts during the block, where Python's own handler would end the event loop, as in IPython's terminal, and
-    leave the coroutine asleep and the run going on. The second is raised at once.
+    """Interrupts during the block. Python's own handler would end the event loop, as in IPython's terminal, and leave
+    the coroutine asleep and the run going on; and what it raises while Python cleans up an object is lost. The second
+    interrupt is raised at once.
     """
     pressed: list[int] = []
 

@@ -101,6 +101,27 @@ def test_stop_in_a_blocking_wait(cell, kernel, catalog, sim):
     assert check_nothing_lost(catalog, sim) >= 5
 
 
+def test_stop_is_heard_while_python_cleans_up(cell, kernel, sim):
+    """What a signal raises within ``__del__`` is printed and forgotten: the run would go on, and be paid for."""
+    sim.set(latency=600)
+    cell("""
+    import signal
+    class CleanedUp:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+    rubbish = [CleanedUp()]
+    def on_display(message):
+        rubbish.clear()
+        return message
+    get_ipython().display_pub.register_hook(on_display)
+    """)
+    with pytest.raises(CellFailed) as failed:
+        kernel.finish(kernel.start(START.replace("await handle", "handle.result()")))
+    assert failed.value.name == "KeyboardInterrupt"
+    cell("handle.cancel(grace=0)")
+    assert cell(WAIT) == "cancelled"
+
+
 def test_two_runs_are_awaited_at_once(cell, sim):
     """Two runs in one cell, each with its own result."""
     sim.set(latency=0.01)
