@@ -56,14 +56,17 @@ class Estimate:
         models: Sequence[ModelEstimate],
         hours: Mapping[str, float] | None = None,
         *,
+        reused: int = 0,
+        saved: Decimal = Decimal(0),
         batched: Iterable[str] = (),
-        **reused: Any,
+        pending: int = 0,
     ) -> Estimate:
-        """Sum up the models; the total is ``None`` when no model has a price. ``reused``: reused, saved, pending."""
+        """Sum up the models; the total is ``None`` when no model has a price."""
         priced = [model for model in models if model.cost is not None]
         unpriced = tuple(model.model for model in models if model.cost is None)
         expected, low, high = combine(priced) if priced else (None, None, None)
-        return cls(tuple(models), expected, low, high, unpriced, hours or {}, batched=frozenset(batched), **reused)
+        by_provider, in_batches = hours or {}, frozenset(batched)
+        return cls(tuple(models), expected, low, high, unpriced, by_provider, reused, saved, in_batches, pending)
 
     @property
     def basis(self) -> str:
