@@ -119,9 +119,16 @@ class Run:
     @property
     def status(self) -> str:
         """``completed``, ``budget`` (stopped by it), ``cancelled``, ``failed``, ``running`` or ``interrupted`` (its
-        process died).
+        process died); with open batches, which outlive it, ``waiting for batch, 340 of 1,000 back``.
         """
-        return effective_status(self._row()["status"], self._store.is_live(self.id))
+        row = self._row()
+        batches = self._look(lambda c, _: run_rows.in_batches(c)) if row["settings"].get("batched") else {}
+        return effective_status(row["status"], self.is_live, batches.get(self.id))
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a process asks it now."""
+        return self._store.is_live(self.id)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -172,8 +179,8 @@ class Run:
                 queries.questions(c, self.id),
             ),
         )
-        if frame["status"].isin(("pending", "cancelled")).any() and not self._store.is_live(self.id):
-            _count_open(frame, self._look(run_rows.without_outcome))
+        if (frame["status"] == "pending").any() and not self._store.is_live(self.id):
+            _count_lost(frame, self._look(run_rows.without_outcome))
         dimensions = {name: columns.column([row.get(name) for row in frame["dimensions"]]) for name in names}
         answers = answer_columns(list(frame["answer"]), questions)
         notes = note_columns(list(frame["notes"]), {*columns.PROBES, *names})
@@ -563,13 +570,9 @@ class Run:
         )
 
 
-def _count_open(frame: pd.DataFrame, left: Sequence[Mapping[str, Any]]) -> None:
-    """Count the requests without an outcome: those in batches, which outlive their process, are still to come; others
-    may have been billed. What was cancelled counted its own."""
-    is_waiting = frame["position"].isin([row["position"] for row in left if row["batch"] is not None])
-    is_new = frame["position"].isin([row["position"] for row in left]) & (frame["status"] == "pending")
-    frame["attempts"] += is_new
-    frame["maybe_billed"] += is_new.astype(int) - is_waiting
-    frame["status"] = frame["status"].mask(is_waiting, "pending")
-    told = ["error_code", "error_message", "retryable"]
-    frame[told] = frame[told].mask(is_waiting)
+def _count_lost(frame: pd.DataFrame, left: Sequence[Mapping[str, Any]]) -> None:
+    """Count the requests of a dead process that never ended, except those in batches, which outlive it."""
+    is_lost = frame["position"].isin([row["position"] for row in left if row["batch"] is None])
+    is_lost &= frame["status"] == "pending"  # what has ended counts its own
+    frame["attempts"] += is_lost
+    frame["maybe_billed"] += is_lost

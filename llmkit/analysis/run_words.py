@@ -9,11 +9,16 @@ from typing import Any
 
 from llmkit.money.amounts import billed
 from llmkit.records.checks.texts import counted, followed
+from llmkit.runs.tickets import waiting_words
 from llmkit.store.schema import STATES
 
 
-def effective_status(stored: str, is_live: bool) -> str:
-    """The status to show: a run stored as running but not live was interrupted."""
+def effective_status(stored: str, is_live: bool, batches: tuple[int, int] | None) -> str:
+    """The status to show: a run with open batches (how many requests are back, of how many) waits for them, whatever
+    became of its process; one stored as running but not live was interrupted.
+    """
+    if batches is not None:
+        return waiting_words(*batches)
     return "interrupted" if stored == "running" and not is_live else stored
 
 

@@ -9,22 +9,18 @@ from decimal import Decimal
 import pandas as pd
 
 from llmkit.analysis.run import Run
-from llmkit.runs import ModelProgress, Progress, waiting_words
-from llmkit.store import run_rows
+from llmkit.runs import ModelProgress, Progress
 
 
 def stored_progress(run: Run, status: str, probes: pd.DataFrame) -> Progress:
-    """The progress of a stored run; cancelled probes count as waiting, since they can be resumed. Open batches, which
-    outlive their process, are its status.
-    """
+    """The progress of a stored run; cancelled probes count as waiting, since they can be resumed."""
     failures = probes.loc[probes["status"].isin(("failed", "skipped")), "error_code"].dropna()
     settings = run.settings
     budget = settings["budget"]
     first, last = probes["started_at"].min(), probes["completed_at"].max()
     started = datetime.now(UTC) if pd.isna(first) else first
-    batches = run._look(lambda c, _: run_rows.in_batches(c)).get(run.id) if settings.get("batched") else None
     return Progress(
-        status=waiting_words(*batches) if batches else status,
+        status=status,
         started_at=started,
         ended_at=started if pd.isna(first) or pd.isna(last) else last,
         estimate=run.estimate,

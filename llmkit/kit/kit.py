@@ -546,9 +546,7 @@ class Kit:
         frame = analysis.RunList(listed)
         live = {run_id: self._store.is_live(run_id) for run_id in frame.loc[frame["status"] == "running", "run_id"]}
         now = [
-            runs.waiting_words(*batches[run_id])
-            if run_id in batches
-            else analysis.effective_status(status, live.get(run_id, False))
+            analysis.effective_status(status, live.get(run_id, False), batches.get(run_id))
             for status, run_id in zip(frame["status"], frame["run_id"], strict=True)
         ]
         frame["status"] = pd.Series(now, index=frame.index, dtype=frame["status"].dtype)  # text, also of no runs

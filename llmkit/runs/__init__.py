@@ -17,11 +17,10 @@ from llmkit.runs.runner import Runner
 from llmkit.runs.spec import stored_plan
 from llmkit.runs.spending import Spending, Standing
 from llmkit.runs.stop_rules import StopRule
-from llmkit.runs.tickets import waiting_words
 
 __all__ = [
     "ON_EVENT", "OPTIONS_EXAMPLE", "AskingOrder", "Checker", "Handle", "Mode", "ModelProgress", "Models",
     "PastAnswers", "Progress", "Reuse", "RunEvent", "RunHandle", "RunRequest", "Runner", "Services",
     "Spending", "Standing", "StopRule", "background", "each_model", "request_texts", "stored_plan",
-    "tuned_process", "waiting_words",
+    "tuned_process",
 ]  # fmt: skip

@@ -186,5 +186,7 @@ STEPS: Mapping[str, Step] = {
             PRIMARY KEY (run_id, position, turn, attempt, name, piece, part)
         )
     """,
+    # nothing: views changed
+    "await_batches": "",
 }
 """By name, append only."""

@@ -65,20 +65,25 @@ def _of(table: str, names: Iterable[str]) -> str:
 def _shown(name: str, when_cancelled: str) -> str:
     """A result column for probes that include skipped ones and ones never begun in a cancelled run."""
     skipped = "false" if name == "retryable" else f"k.{name}"
-    return f"""CASE WHEN q.status IS NOT NULL THEN q.{name} WHEN k.run_id IS NOT NULL THEN {skipped}
-                WHEN r.status = 'cancelled' THEN {when_cancelled} END"""
+    return f"""CASE WHEN w.run_id IS NOT NULL THEN NULL WHEN q.status IS NOT NULL THEN q.{name}
+                WHEN k.run_id IS NOT NULL THEN {skipped} WHEN r.status = 'cancelled' THEN {when_cancelled} END"""
 
 
 _UNTIL_ASKED: Mapping[str, str] = {
-    "status": """coalesce(q.status, CASE WHEN k.run_id IS NOT NULL THEN 'skipped' WHEN r.status = 'cancelled'
-                THEN 'cancelled' ELSE 'pending' END)""",
+    "status": """CASE WHEN w.run_id IS NOT NULL THEN 'pending' WHEN q.status IS NOT NULL THEN q.status
+                WHEN k.run_id IS NOT NULL THEN 'skipped' WHEN r.status = 'cancelled' THEN 'cancelled'
+                ELSE 'pending' END""",
     "error_code": _shown("error_code", "'CANCELLED'"),
     "error_message": _shown("error_message", "'The run was cancelled before this was asked.'"),
     "retryable": _shown("retryable", "true"),
     **{name: f"coalesce(q.{name}, a.{name})" for name in ("cost_input_per_million", "cost_output_per_million")},
-    **{name: f"coalesce(q.{name}, 0)" for name in ("turns", "attempts", "maybe_billed")},
+    "turns": "coalesce(q.turns, 0)",
+    "attempts": "coalesce(q.attempts, 0) + (w.run_id IS NOT NULL AND q.status IS NULL)::INTEGER",
+    "maybe_billed": "coalesce(q.maybe_billed, 0) - (w.run_id IS NOT NULL AND q.status IS NOT NULL)::INTEGER",
+    "completed_at": "CASE WHEN w.run_id IS NULL THEN q.completed_at END",
 }
-"""Result columns that have a value for probes without a result too."""
+"""Result columns that have a value for probes without a result too. What waits in a batch (``w``), which outlives its
+process, is pending, and not lost: if it was cancelled, that is how it was counted."""
 _RESULT = ", ".join(f"{_UNTIL_ASKED.get(name, f'q.{name}')} AS {name}" for name in RESULT)
 _USAGE = f"""CASE WHEN o.input_tokens IS NOT NULL OR o.reported_cost IS NOT NULL
                 THEN json_object({", ".join(f"'{n}', o.{n}" for n in USAGE)}) END"""
@@ -111,6 +116,8 @@ VIEWS: Mapping[str, str] = {
             {_RESULT}, a.price_snapshot, r.simulated, s.template
         FROM runs r JOIN run_scenarios s ON s.run_id = r.id JOIN run_arms a ON a.run_id = r.id
             LEFT JOIN results q ON q.run_id = s.run_id AND q.position = s.scenario * r.arms + a.arm
+            LEFT JOIN (SELECT DISTINCT run_id, position FROM open_attempts WHERE batch IS NOT NULL) w
+                ON w.run_id = s.run_id AND w.position = s.scenario * r.arms + a.arm
             LEFT JOIN (
                 SELECT b.run_id, b.arm, min_by(k.error_code, k.event_id) AS error_code,
                     min_by(k.error_message, k.event_id) AS error_message

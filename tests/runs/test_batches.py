@@ -200,7 +200,13 @@ def test_a_run_that_waits_says_so_and_outlives_its_kit(kit, sim, tmp_path):
         later.use_simulator(sim)
         assert later.runs()["status"].tolist() == [words]
         assert later.runs()["unknown"].tolist() == [0]
+        states = ["pending", "cancelled", "ok", "failed"]
+        assert later.runs()[states].to_numpy().tolist() == [[len(PROMPTS) * len(MODELS), 0, 0, 0]]
         waiting = later.load(run_id)
+        assert (waiting.status, waiting.is_live) == (words, False)
+        assert f"{words}: " in repr(waiting)
+        assert "cancelled" not in repr(waiting)
+        assert set(later.sql("SELECT status, maybe_billed FROM probes").itertuples(index=False)) == {("pending", 0)}
         assert waiting.costs()["maybe_billed"].sum() == 0, "nothing is lost that is still to come"
         assert words in waiting.view().summary.value
         probes = waiting.probes
