@@ -119,16 +119,10 @@ class Run:
     @property
     def status(self) -> str:
         """``completed``, ``budget`` (stopped by it), ``cancelled``, ``failed``, ``running`` or ``interrupted`` (its
-        process died); with open batches, which outlive it, ``waiting for batch, 340 of 1,000 back``.
+        process died); then, with batches that outlived it, ``waiting for batch, 340 of 1,000 back``.
         """
-        row = self._row()
-        batches = self._look(lambda c, _: run_rows.in_batches(c)) if row["settings"].get("batched") else {}
-        return effective_status(row["status"], self.is_live, batches.get(self.id))
-
-    @property
-    def is_live(self) -> bool:
-        """Whether a process asks it now."""
-        return self._store.is_live(self.id)
+        stored, is_live = self._row()["status"], self._store.is_live(self.id)
+        return effective_status(stored, is_live, None if is_live else self._in_batches())
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -254,7 +248,7 @@ class Run:
         frame["request"] = pd.Series(self._requests(frame), index=frame.index, dtype="str")
         if not self._store.is_live(self.id):
             lost = frame["ended_at"].isna() & frame["batch"].isna()
-            frame.loc[lost, "maybe_billed"] = True
+            frame.loc[lost, "maybe_billed"] = frame["worst_case"] != 0
             frame.loc[lost, "error_code"] = "UNKNOWN"
         return frame[list(columns.ATTEMPTS)]
 
@@ -542,6 +536,11 @@ class Run:
     def _row(self) -> dict[str, Any]:
         return self._store.run(self.id)
 
+    def _in_batches(self) -> tuple[int, int] | None:
+        """How many of its requests in batches are back, and how many there are; ``None`` if it waits for none."""
+        is_batched = self.settings.get("batched")
+        return self._look(lambda c, run_id: run_rows.in_batches(c).get(run_id)) if is_batched else None
+
     def _look(self, question: Callable[[Snapshot, str], T]) -> T:
         """Ask something about this run."""
         return self._store.look(lambda connection: question(connection, self.id), self.id)
@@ -572,7 +571,7 @@ class Run:
 
 def _count_lost(frame: pd.DataFrame, left: Sequence[Mapping[str, Any]]) -> None:
     """Count the requests of a dead process that never ended, except those in batches, which outlive it."""
-    is_lost = frame["position"].isin([row["position"] for row in left if row["batch"] is None])
-    is_lost &= frame["status"] == "pending"  # what has ended counts its own
+    lost = {row["position"]: row["worst_case"] != 0 for row in left if row["batch"] is None}
+    is_lost = frame["position"].isin(lost) & (frame["status"] == "pending")  # what has ended counts its own
     frame["attempts"] += is_lost
-    frame["maybe_billed"] += is_lost
+    frame.loc[is_lost, "maybe_billed"] += frame["position"].map(lost)

@@ -9,6 +9,7 @@ from decimal import Decimal
 import pandas as pd
 
 from llmkit.analysis.run import Run
+from llmkit.analysis.run_words import effective_status
 from llmkit.runs import ModelProgress, Progress
 
 
@@ -20,7 +21,7 @@ def stored_progress(run: Run, status: str, probes: pd.DataFrame) -> Progress:
     first, last = probes["started_at"].min(), probes["completed_at"].max()
     started = datetime.now(UTC) if pd.isna(first) else first
     return Progress(
-        status=status,
+        status=effective_status(status, True, run._in_batches()),
         started_at=started,
         ended_at=started if pd.isna(first) or pd.isna(last) else last,
         estimate=run.estimate,

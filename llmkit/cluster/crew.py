@@ -25,7 +25,7 @@ from llmkit.cluster.link import Link, unfit_words
 from llmkit.cluster.part import Parcel
 from llmkit.errors import Code, MissingApiKey, refuse
 from llmkit.providers.wires import Wire
-from llmkit.records import Failure, HttpResponse, Provider, Request
+from llmkit.records import MAYBE_BILLED, Failure, HttpResponse, Provider, Request
 from llmkit.runs import background
 from llmkit.runs.checking import Reach
 from llmkit.runs.remote import Kept, Place
@@ -267,6 +267,6 @@ class Crew:
                     await self._tell(mate, part.end)
             if mate.flights:
                 await anyio.sleep_forever()
-        message = f"Worker {mate.address} was lost while this request was in flight; it may have been billed."
+        message = f"Worker {mate.address} was lost while this request was in flight{MAYBE_BILLED}."
         for place in tuple(mate.flights):
             mate.answer(place, Failure(code=Code.NETWORK_ERROR, message=message, maybe_billed=True))

@@ -11,6 +11,7 @@ from typing import Any
 from llmkit.records.budgets import BUDGETS, SharedBudget, is_month, month_of
 from llmkit.records.calls import Call, Message, Params, Scenario
 from llmkit.records.completions import (
+    MAYBE_BILLED,
     TOKEN_COLUMNS,
     Completion,
     Failure,
@@ -54,10 +55,10 @@ copyreg.pickle(MappingProxyType, lambda frozen: (_frozen, (dict(frozen),)))
 
 
 __all__ = [
-    "BATCH_TIER", "BUDGETS", "DIALECTS", "EXACT", "PRICE_COLUMNS", "PRICE_PARTS", "RATE_COLUMNS", "STANDARD",
-    "STANDARD_TIER", "TOKEN_COLUMNS", "WIRE_NAMES", "Call", "Completion", "Config", "CostSource", "DatedPrice",
-    "Dialect", "Failure", "FinishReason", "HttpResponse", "Message", "Model", "ModelStatus", "Params", "Price",
-    "PriceTier", "PriceVariant", "PriceWindow", "Provider", "Question", "RateInfo", "Rates", "RemoteModel", "Request",
-    "Scenario", "Scope", "SharedBudget", "Usage", "WireName", "dialect_at", "dialect_before", "is_month", "month_of",
-    "price_on", "since", "source_of_sum", "split_reference",
+    "BATCH_TIER", "BUDGETS", "DIALECTS", "EXACT", "MAYBE_BILLED", "PRICE_COLUMNS", "PRICE_PARTS", "RATE_COLUMNS",
+    "STANDARD", "STANDARD_TIER", "TOKEN_COLUMNS", "WIRE_NAMES", "Call", "Completion", "Config", "CostSource",
+    "DatedPrice", "Dialect", "Failure", "FinishReason", "HttpResponse", "Message", "Model", "ModelStatus", "Params",
+    "Price", "PriceTier", "PriceVariant", "PriceWindow", "Provider", "Question", "RateInfo", "Rates", "RemoteModel",
+    "Request", "Scenario", "Scope", "SharedBudget", "Usage", "WireName", "dialect_at", "dialect_before", "is_month",
+    "month_of", "price_on", "since", "source_of_sum", "split_reference",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any, Literal
@@ -13,6 +13,8 @@ from llmkit.records.rows import Row, as_json, field_names
 
 Scope = Literal["attempt", "probe", "model", "provider", "run"]
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "other"]
+MAYBE_BILLED = "; it may have been billed"
+"""What the message of a failure says, besides its ``maybe_billed``, of an answer that was lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +100,11 @@ class Failure:
     request_id: str | None = None
     rejected_param: str | None = None
     maybe_billed: bool = False
+
+    @property
+    def unbilled(self) -> Failure:
+        """The same of a request to a free model: whatever happened to it, nothing was billed."""
+        return replace(self, maybe_billed=False, message=self.message.replace(MAYBE_BILLED, ""))
 
     @property
     def retryable(self) -> bool:

@@ -19,7 +19,7 @@ from llmkit.money import pricing
 from llmkit.money.pricing import Cost
 from llmkit.providers.transport import apart, one_at_a_time
 from llmkit.providers.wires import rate_info
-from llmkit.records import Call, Completion, Failure, HttpResponse, Request
+from llmkit.records import MAYBE_BILLED, Call, Completion, Failure, HttpResponse, Request
 from llmkit.runs.batch_desk import BatchDesk
 from llmkit.runs.context import RunContext
 from llmkit.runs.conversation import Conversation
@@ -37,7 +37,7 @@ log = logging.getLogger("llmkit.runs")
 STOPPED = Failure(code=Code.CANCELLED, message="The run was cancelled before every prompt was answered.", scope="probe")
 CUT = Failure(
     code=Code.CANCELLED,
-    message="The run was cancelled while this request was in flight; it may have been billed.",
+    message=f"The run was cancelled while this request was in flight{MAYBE_BILLED}.",
     scope="probe",
     maybe_billed=True,
 )
@@ -257,7 +257,7 @@ class Attempt:
             result = self.run.unforeseen(self.conversation, error, maybe_billed=True)
             cost = pricing.cost(None, price, started_at, fallback=fallback)
         if isinstance(result, Failure) and result.maybe_billed and cost.amount == 0:  # whatever happened, it is free
-            result = replace(result, maybe_billed=False)
+            result = result.unbilled
         return result, cost
 
     async def _write_outcome(

@@ -9,7 +9,7 @@ from typing import Any
 
 from llmkit.errors import Code
 from llmkit.money import pricing
-from llmkit.records import Completion, Failure, Usage
+from llmkit.records import MAYBE_BILLED, Completion, Failure, Usage
 from llmkit.runs.conversation import Conversation, passes
 from llmkit.runs.plan import Plan
 from llmkit.runs.remote import Kept, LateAnswer, Place
@@ -101,10 +101,11 @@ def late_answers(run_id: str, rows: Iterable[Row], kept: Mapping[Place, Kept]) -
 
 def lost_outcome(run_id: str, row: Row) -> list[Event]:
     """The outcome of an attempt whose process died before it could write one."""
+    maybe = row["worst_case"] != 0
     return events.outcome(
         run_id=run_id,
         **{name: row[name] for name in ("position", "turn", "attempt")},
         error_code=Code.UNKNOWN,
-        error_message="The process ended while this request was in flight; it may have been billed.",
-        maybe_billed=row["worst_case"] != 0,
+        error_message=f"The process ended while this request was in flight{MAYBE_BILLED if maybe else ''}.",
+        maybe_billed=maybe,
     )

@@ -16,7 +16,7 @@ from llmkit.records import RATE_COLUMNS, TOKEN_COLUMNS, Rates, Usage
 from llmkit.records.checks.near_names import unknown_name
 from llmkit.records.columns import PROBES, answer_column, column
 from llmkit.store.queries import answer_fields, dimension_names, frame, pointer, rows
-from llmkit.store.schema import UNKNOWN, USAGE
+from llmkit.store.schema import LOST, UNKNOWN, USAGE
 
 _GROUPS = {
     "month": "strftime(p.started_at, '%Y-%m')",
@@ -105,7 +105,7 @@ def _table(connection: duckdb.DuckDBPyConnection, groups: _Groups) -> pd.DataFra
         connection,
         f"""
         WITH lost AS (
-            SELECT run_id, position, worst_case FROM open_attempts WHERE batch IS NULL
+            SELECT run_id, position, worst_case FROM open_attempts WHERE {LOST}
             UNION ALL SELECT i.run_id, i.position, i.worst_case
             FROM intents i SEMI JOIN (FROM outcomes WHERE maybe_billed) o ON o.run_id = i.run_id
                 AND o.position = i.position AND o.turn = i.turn AND o.attempt = i.attempt

@@ -17,7 +17,7 @@ import pyarrow as pa
 from llmkit.errors import ValidationError
 from llmkit.records import DatedPrice, Model, Provider
 from llmkit.store.events import ARCHIVE, OF_RUN
-from llmkit.store.schema import COUNTS, UNKNOWN
+from llmkit.store.schema import COUNTS, LOST, UNKNOWN
 from llmkit.store.tables import literal
 
 T = TypeVar("T")
@@ -115,7 +115,7 @@ def runs(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
                     count(*) FILTER ({UNKNOWN}) AS unpriced
                 FROM probe_states GROUP BY run_id) p ON p.run_id = r.id
             LEFT JOIN (
-                SELECT run_id, count(*) AS "unknown" FROM open_attempts WHERE batch IS NULL GROUP BY run_id
+                SELECT run_id, count(*) AS "unknown" FROM open_attempts WHERE {LOST} GROUP BY run_id
             ) a ON a.run_id = r.id
             LEFT JOIN probe_notes n ON n.run_id = r.id AND n.position = {OF_RUN}
         ORDER BY coalesce(r.event_id, format('{{:016x}}', epoch_ns(r.started_at))) DESC, r.id DESC

@@ -22,6 +22,8 @@ COUNTS = ", ".join(f"count(*) FILTER (status = '{state}') AS {state}" for state 
 """SQL that counts probes by status."""
 UNKNOWN = "cost_source LIKE '%unpriced' OR estimated_cost IS NULL AND maybe_billed > 0"
 """SQL for probes that were, or may have been, billed at a cost not fully known."""
+LOST = "batch IS NULL AND worst_case IS DISTINCT FROM 0"
+"""SQL for open attempts that may have been billed: neither still to come in a batch, nor of a free model."""
 PRICES: Mapping[str, str] = {**RATES, "cost_per_thousand_searches": RATES[RATE_COLUMNS[0]], "price_variants": "JSON"}
 """Price columns of catalog tables, including those added since the first version."""
 

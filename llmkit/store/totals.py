@@ -9,7 +9,7 @@ import duckdb
 
 from llmkit.store.apply_catalog import deducted
 from llmkit.store.queries import column, rows
-from llmkit.store.schema import COUNTS
+from llmkit.store.schema import COUNTS, LOST
 
 
 def total_cost(connection: duckdb.DuckDBPyConnection, run_id: str) -> Decimal:
@@ -43,7 +43,7 @@ def by_configuration(connection: duckdb.DuckDBPyConnection, run_id: str) -> list
     """
     return rows(
         connection,
-        """
+        f"""
         SELECT config, count(*) AS probes, count(*) FILTER (status = 'ok') AS ok,
             count(*) FILTER (status = 'failed') AS failed,
             count(*) FILTER (status NOT IN ('ok', 'failed')) AS unasked,
@@ -59,7 +59,7 @@ def by_configuration(connection: duckdb.DuckDBPyConnection, run_id: str) -> list
             count(*) FILTER (cost_source LIKE '%unpriced') AS unpriced,
             sum(maybe_billed + coalesce(in_flight, 0))::BIGINT AS maybe_billed
         FROM probe_states LEFT JOIN (
-            SELECT run_id, position, count(*) AS in_flight FROM open_attempts WHERE batch IS NULL GROUP BY ALL
+            SELECT run_id, position, count(*) AS in_flight FROM open_attempts WHERE {LOST} GROUP BY ALL
         ) USING (run_id, position)
         WHERE run_id = ? GROUP BY config ORDER BY min(position)
         """,

@@ -77,7 +77,7 @@ class Reader(Panel):
         self.on_end: Callable[[], None] = lambda: self.island.save()
         self.answers = AnswersWidget(self._parts, self._reply)
         self.widget.children = (self.notice.widget, self.answers)
-        if any(run.is_live for run in runs):
+        if any(run.status == "running" for run in runs):
             threading.Thread(target=self._follow, name="llmkit-reader", daemon=True).start()
 
     @property
@@ -146,7 +146,7 @@ class Reader(Panel):
         while running:
             time.sleep(_TICK)
             try:
-                running = any(run.is_live for run in self._runs.values())
+                running = any(run.status == "running" for run in self._runs.values())
                 if not running or time.monotonic() >= due:
                     begun = time.thread_time()
                     self.refresh()

@@ -14,10 +14,10 @@ from llmkit.runs import background
 MODEL = "openai:gpt-6-luna"
 
 
-def running(kit, sim, prompts=20, **options):
+def running(kit, sim, prompts=20, model=MODEL, **options):
     """A run with five requests on their way, which are held."""
     sim.set(latency=math.inf)
-    handle = kit.run([f"question {n}" for n in range(prompts)], MODEL, **options)
+    handle = kit.run([f"question {n}" for n in range(prompts)], model, **options)
     assert sim.wait_until(lambda: sim.count("in_flight") == 5, timeout=60)
     return handle
 
@@ -56,6 +56,16 @@ def test_after_the_grace_requests_are_cut_and_may_have_been_billed(kit, sim):
     assert int(resumed.attempts["maybe_billed"].sum()) == 5
     assert repr(resumed).endswith(" and 5 unpriced>")
     assert re.search(r"Cost: \S+, and up to \S+ for 5 requests whose outcome is unknown\.", resumed.report())
+
+
+def test_requests_to_a_free_model_that_are_cut_were_not_billed(kit, sim):
+    """Neither their rows nor their messages say that they may have been."""
+    kit.catalog.add_model("openai:free", cost_input_per_million=0, cost_output_per_million=0)
+    handle = running(kit, sim, model="openai:free")
+    handle.cancel(grace=0)
+    attempts = handle.result(60).attempts
+    assert not attempts["maybe_billed"].any()
+    assert set(attempts["error_message"]) == {"The run was cancelled while this request was in flight."}
 
 
 def test_a_run_that_has_ended_keeps_the_process_no_longer(kit, sim):

@@ -127,6 +127,30 @@ def test_a_killed_run_is_listed_as_interrupted(zygote, sim, catalog):
             kit.resume("nonsense")
 
 
+def test_what_a_killed_run_of_a_free_model_lost_was_not_billed(zygote, sim, catalog):
+    """Nowhere, before it is resumed and later: it is asked again, which costs nothing."""
+    with llmkit.open(catalog, simulate=True) as kit:
+        kit.catalog.add_model("openai:free", cost_input_per_million=0, cost_output_per_million=0)
+    hold_after(sim, 10)
+    child = zygote.start(catalog, prompts=40, models=["openai:free"])
+    assert until(lambda: len(child.answered()) >= 10 and sim.count("in_flight") == 5)
+    child.kill()
+    sim.set(latency=0)
+    with llmkit.open(catalog, simulate=True) as kit:
+        run = kit.load(child.run_id())
+        lost = run.attempts["error_code"] == "UNKNOWN"
+        assert (lost.sum(), run.probes["attempts"].sum()) == (5, len(run.attempts))
+        assert kit.runs()["unknown"].tolist() == run.costs()["maybe_billed"].tolist() == [0]
+        assert not run.attempts["maybe_billed"].any()
+        assert not run.probes["maybe_billed"].any()
+        assert "outcome is unknown" not in run.report()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            run = kit.resume(run.id).result(60)
+        assert [str(each.message) for each in caught if "billed" in str(each.message)] == []
+        assert set(run.attempts["error_message"].dropna()) == {"The process ended while this request was in flight."}
+
+
 def test_what_an_interrupted_conversation_cost_is_counted(zygote, sim, catalog):
     """A killed run has the cost, the tokens and the lost answers of all its requests, their probes finished or not."""
     hold_after(sim, 20)

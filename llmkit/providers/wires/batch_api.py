@@ -15,7 +15,7 @@ from urllib.parse import quote
 from llmkit.errors import Code
 from llmkit.providers.wires.answer import body_or_failure
 from llmkit.providers.wires.values import items, string
-from llmkit.records import Failure, HttpResponse, Request
+from llmkit.records import MAYBE_BILLED, Failure, HttpResponse, Request
 from llmkit.records.rows import dumps
 
 EXPIRED = Failure(code=Code.TIMEOUT, message="The batch ended before this request was answered; it was not billed.")
@@ -24,7 +24,7 @@ CANCELLED = Failure(
 )
 LOST = Failure(
     code=Code.UNKNOWN,
-    message="The provider has no result for this request; it may have been billed.",
+    message=f"The provider has no result for this request{MAYBE_BILLED}.",
     scope="probe",
     maybe_billed=True,
 )
