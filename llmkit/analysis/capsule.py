@@ -99,8 +99,10 @@ def _snapshot(catalog: CatalogState, models: list[Mapping[str, Any]]) -> dict[st
     references = sorted({f"{model['provider']}:{model['model_id']}" for model in models})
     providers = sorted({model["provider"] for model in models})
     return {
-        "providers": [replace(catalog.providers[name], balance=None).to_row() for name in providers],
-        "models": [catalog.models[reference].to_row() for reference in references],
+        "providers": [
+            replace(catalog.providers[name], balance=None).to_row() for name in providers if name in catalog.providers
+        ],
+        "models": [catalog.models[reference].to_row() for reference in references if reference in catalog.models],
         "prices": [entry.to_row() for reference in references for entry in catalog.prices.get(reference, ())],
     }
 

@@ -43,10 +43,10 @@ def _listed(state: CatalogState, at: datetime, model: str | None) -> FindTariff:
     def tariff(reference: str, _: datetime) -> Tariff:
         chosen = other or rules.priced_as(state, reference)
         entry = price_on(state.prices.get(chosen, ()), at)
-        provider = state.providers[chosen.partition(":")[0]]
+        provider = state.providers.get(chosen.partition(":")[0])
         price, listed = entry.price if entry else Price(), state.models.get(chosen)
         price = replace(listed, price=price).full_price if listed else price
-        return Tariff(chosen, price, pricing.default_rates(provider))
+        return Tariff(chosen, price, pricing.default_rates(provider) if provider else None)
 
     return tariff
 

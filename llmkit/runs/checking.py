@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
-from llmkit.catalog import Access
+from llmkit.catalog import Access, rules
 from llmkit.catalog.budget_settings import budgets_of
 from llmkit.catalog.price_checks import old_prices
 from llmkit.errors import LlmkitError, MissingApiKey, ValidationError, refuse
@@ -143,13 +143,14 @@ class Checker:
                 f"Run {row['id']} was {'simulated' if row['simulated'] else 'real'}: open the catalog with "
                 f"llmkit.open(..., simulate={bool(row['simulated'])}) to resume it."
             )
+        asked = dict.fromkeys(model["provider"] for model in row["models"])
+        providers = [rules.find_provider(state, name) for name in asked]
         spec = stored_spec(row, state.providers, self.schema_check)
         if len(spec.plan) != row["n_probes"]:
             raise ValidationError(
                 f"Run {row['id']} cannot be resumed: lines of its journal are damaged, and only {len(spec.plan):,} of "
                 f"its {row['n_probes']:,} probes still have their prompts. kit.doctor() says more."
             )
-        providers = [state.providers[name] for name in dict.fromkeys(model.provider for model in spec.plan.models)]
         missing = [provider for provider in providers if not self.reach.has_key(provider)]
         if missing:
             variables = ", ".join(str(provider.api_key_env) for provider in missing)

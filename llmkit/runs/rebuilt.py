@@ -44,6 +44,8 @@ def request_texts(
         if row["position"] >= len(plan):
             return None  # its scenario was in a damaged line of the journal
         probe = plan.probe(row["position"])
+        if probe.model.provider not in providers:
+            return None  # so was its provider
         asked = target(probe.model.reference, tuple(row["dropped"] or ()))
         earlier = said[probe.position][: row["turn"] - 1]
         call = plan.call(probe, earlier, asked.model, in_batches=isinstance(row["batch"], str))

@@ -32,6 +32,8 @@ from llmkit.store.trouble import reason
 FORMAT = 2
 """The format that a segment's first line names; format 1 had no such line."""
 _TYPE = re.compile(rb'"type":"(\w+)"')
+_FILE = re.compile(rf"[^\ud800-\udfff]*(\.jsonl|{re.escape(SUFFIX)})")
+"""The name of a segment or pack file; DuckDB takes no names that are not text."""
 
 
 class Block(NamedTuple):
@@ -121,7 +123,7 @@ class Journal:
         found: dict[str, int] = {}
         with self._reading(), contextlib.suppress(FileNotFoundError, NotADirectoryError):
             with os.scandir(self.directory) as entries:
-                named = [entry for entry in entries if entry.name.endswith((".jsonl", SUFFIX))]
+                named = [entry for entry in entries if _FILE.fullmatch(entry.name)]
             for entry in named:
                 with contextlib.suppress(FileNotFoundError):  # just deleted, or a broken link
                     if entry.is_file():

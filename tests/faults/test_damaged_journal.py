@@ -1,8 +1,10 @@
 """A journal with a wrong byte, and segments that are missing, cut or doubled: nothing changes silently."""
 
+import os
 import random
 import shutil
 import warnings
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -183,6 +185,35 @@ def test_a_run_whose_prompts_are_lost_is_shown_and_not_resumed(finished, tmp_pat
         assert run.attempts["reply"].notna().all()
         with pytest.raises(llmkit.ValidationError, match="cannot be resumed"):
             kit.resume(run.id)
+
+
+def test_a_run_whose_provider_is_lost_is_shown_and_not_resumed(finished, tmp_path):
+    """The line of a provider is damaged: all of its run can be read and handed on, requests cannot be made anew."""
+    shutil.copytree(finished[0], tmp_path / "copy")
+    path = tmp_path / "copy" / "k.duckdb"
+    path.unlink()
+    for segment in path.parent.glob("*.journal/*-catalog-*.jsonl"):
+        lost = b'"reference":"openai"'
+        segment.write_bytes(segment.read_bytes().replace(lost, lost.replace(b"openai", b"openaj")))
+    with pytest.warns(UserWarning, match="set aside"), llmkit.open(path, simulate=True) as kit:
+        assert "openai" not in set(kit.catalog.providers()["name"])
+        run = kit.load(kit.runs()["run_id"][0])
+        theirs = run.attempts["provider"] == "openai"
+        assert run.attempts["request"].isna().tolist() == theirs.tolist()
+        assert run.attempts["reply"].notna().all()
+        assert set(run.reprice(as_of="2026-11-29")["source"]) == {"computed"}
+        shown = llmkit.open_capsule(kit.export_capsule(run, tmp_path / "capsule.zip"))
+        pd.testing.assert_frame_equal(shown.probes, run.probes)
+        with pytest.raises(llmkit.UnsupportedProvider, match="no provider 'openai'"):
+            kit.resume(run.id)
+
+
+def test_a_name_that_is_no_text_is_no_segment(finished, tmp_path):
+    """As an archive from another system may leave it: whatever is in such a file, the catalog opens."""
+    shutil.copytree(finished[0], tmp_path / "copy")
+    folder = tmp_path / "copy" / "k.duckdb.journal"
+    Path(os.fsdecode(bytes(folder) + b"/caf\xe9.jsonl")).write_bytes(b"{}\n")
+    assert same(finished[1], rebuilt(tmp_path / "copy")[0])
 
 
 def test_a_copy_of_a_segment_changes_nothing(finished, tmp_path):
