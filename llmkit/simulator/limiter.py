@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
 from typing import Literal
@@ -13,23 +13,25 @@ from llmkit.simulator.problems import Rejected
 from llmkit.simulator.stats import MINUTE
 
 LimiterKind = Literal["token_bucket", "sliding_window", "fixed_window"]
+Unit = Literal["requests", "tokens"]
 _ROUNDING = 1e-5  # units: waiting exactly as long as announced must suffice despite float rounding
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What is left of a limit; ``reset`` is the seconds until it is fully restored."""
+    """What is left of a limit; ``limit`` is the most that there can be, and ``reset`` the seconds until there is."""
 
+    per_minute: int
     limit: int
     remaining: int
     reset: float
 
 
 class Rate(ABC):
-    """A limit on an amount per minute; times are in seconds."""
+    """A limit on an amount per minute, of which at most ``limit`` can be left; times are in seconds."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit, self._used = limit, 0.0
+    def __init__(self, per_minute: int, limit: int) -> None:
+        self.per_minute, self._limit, self._used = per_minute, limit, 0.0
 
     def wait(self, amount: float, now: float) -> float:
         """Seconds until ``amount`` would be admitted; 0 means now. An amount above the limit waits for all of it."""
@@ -46,7 +48,7 @@ class Rate(ABC):
         """What is left."""
         self._forget(now)
         reset = self._until_freed(self._used, now) if self._used else 0.0
-        return Left(self._limit, max(0, int(self._limit - self._used)), reset)
+        return Left(self.per_minute, self._limit, max(0, int(self._limit - self._used)), reset)
 
     @abstractmethod
     def _forget(self, now: float) -> None:
@@ -58,11 +60,11 @@ class Rate(ABC):
 
 
 class TokenBucket(Rate):
-    """Refills ``limit`` per minute up to ``burst``. ``Left.limit`` is the bucket's size."""
+    """Refills ``per_minute`` up to ``burst``."""
 
-    def __init__(self, limit: int, burst: int, now: float) -> None:
-        super().__init__(burst)
-        self._rate, self._at = limit / MINUTE, now
+    def __init__(self, per_minute: int, burst: int, now: float) -> None:
+        super().__init__(per_minute, burst)
+        self._rate, self._at = per_minute / MINUTE, now
 
     def _forget(self, now: float) -> None:
         self._used = max(0.0, self._used - self._rate * (now - self._at))
@@ -73,10 +75,10 @@ class TokenBucket(Rate):
 
 
 class Window(Rate):
-    """At most ``limit`` in any 60 s, or with ``fixed`` in each minute of the clock."""
+    """At most ``per_minute`` in any 60 s, or with ``fixed`` in each minute of the clock."""
 
-    def __init__(self, limit: int, *, fixed: bool) -> None:
-        super().__init__(limit)
+    def __init__(self, per_minute: int, *, fixed: bool) -> None:
+        super().__init__(per_minute, per_minute)
         self._fixed = fixed
         self._log: deque[tuple[float, float]] = deque()  # when an amount no longer counts, and the amount
 
@@ -97,7 +99,9 @@ class Window(Rate):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of one provider; ``None`` is no limit. ``burst`` is the size of the token bucket for requests."""
+    """The limits of one provider; ``None`` is no limit. ``burst`` is the size of the token bucket for requests; if not
+    given, a second's worth, but at least ``max_concurrent`` (or 5).
+    """
 
     rpm: int | None = None
     max_concurrent: int | None = None
@@ -105,61 +109,53 @@ class Limits:
     kind: LimiterKind = "token_bucket"
     burst: int | None = None
 
-    @property
-    def bucket(self) -> int:
-        """The bucket's size: ``burst``, else a second's worth but at least ``max_concurrent`` (5 if unset)."""
-        return self.burst or max(self.max_concurrent or 5, (self.rpm or 0) // 60)
+    def rates(self) -> dict[Unit, tuple[LimiterKind, int, int]]:
+        """The rates that are limited: how, to how much per minute, and the size of the token bucket."""
+        bucket = self.burst or max(self.max_concurrent or 5, (self.rpm or 0) // 60)
+        limits: dict[Unit, tuple[int | None, int]] = {
+            "requests": (self.rpm, bucket),
+            "tokens": (self.tpm, self.tpm or 0),
+        }
+        return {unit: (self.kind, limit, size) for unit, (limit, size) in limits.items() if limit is not None}
 
 
-@dataclass(slots=True)
 class Limiter:
     """The limits of one provider with their current state."""
 
-    limits: Limits
-    now: float
-    requests: Rate | None = field(init=False)
-    tokens: Rate | None = field(init=False)
+    def __init__(self, limits: Limits, now: float) -> None:
+        self.limits = limits
+        self.rates = {unit: _rate(*rate, now) for unit, rate in limits.rates().items()}
 
-    def __post_init__(self) -> None:
-        limits = self.limits
-        self.requests = _rate(limits.kind, limits.rpm, limits.bucket, self.now)
-        self.tokens = _rate(limits.kind, limits.tpm, limits.tpm or 0, self.now)
+    def changed(self, limits: Limits, now: float) -> Limiter:
+        """A limiter with new limits; unchanged rates keep their state."""
+        changed, was = Limiter(limits, now), self.limits.rates()
+        changed.rates |= {unit: self.rates[unit] for unit, rate in limits.rates().items() if was.get(unit) == rate}
+        return changed
 
     def admit(self, tokens: int, now: float, in_flight: int = 0, model: str = "") -> None:
         """Admit a request with this many input tokens, or raise ``Rejected``. A refused request uses nothing."""
-        limits = self.limits
         refused = partial(Rejected, kind="rate_limit", model=model)
-        if limits.max_concurrent is not None and in_flight >= limits.max_concurrent:
-            raise refused(unit="concurrent", limit=limits.max_concurrent, retry_after=1.0)
-        if self.requests is not None and (wait := self.requests.wait(1, now)) > 0:
-            raise refused(unit="requests", limit=limits.rpm, retry_after=wait)
-        if self.tokens is not None and (wait := self.tokens.wait(tokens, now)) > 0:
-            raise refused(unit="tokens", limit=limits.tpm, retry_after=wait)
-        if self.requests is not None:
-            self.requests.take(1, now)
-        self.spend(tokens, now)
+        most = self.limits.max_concurrent
+        if most is not None and in_flight >= most:
+            raise refused(unit="concurrent", limit=most, retry_after=1.0)
+        amounts: dict[Unit, int] = {"requests": 1, "tokens": tokens}
+        for unit, rate in self.rates.items():
+            if (wait := rate.wait(amounts[unit], now)) > 0:
+                raise refused(unit=unit, limit=rate.per_minute, retry_after=wait)
+        for unit, rate in self.rates.items():
+            rate.take(amounts[unit], now)
 
     def spend(self, tokens: int, now: float) -> None:
         """Count tokens that become known later: the output."""
-        if self.tokens is not None:
-            self.tokens.take(tokens, now)
+        if "tokens" in self.rates:
+            self.rates["tokens"].take(tokens, now)
 
     def left(self, now: float) -> dict[str, Left]:
         """What is left of ``requests`` and ``tokens``, as far as they are limited."""
-        rates = {"requests": self.requests, "tokens": self.tokens}
-        return {what: rate.left(now) for what, rate in rates.items() if rate is not None}
-
-    def changed(self, limits: Limits, now: float) -> Limiter:
-        """A limiter with new limits; unchanged ones keep their state."""
-        other = Limiter(limits, now)
-        if (limits.kind, limits.rpm, limits.bucket) == (self.limits.kind, self.limits.rpm, self.limits.bucket):
-            other.requests = self.requests
-        if (limits.kind, limits.tpm) == (self.limits.kind, self.limits.tpm):
-            other.tokens = self.tokens
-        return other
+        return {unit: rate.left(now) for unit, rate in self.rates.items()}
 
 
-def _rate(kind: LimiterKind, limit: int | None, burst: int, now: float) -> Rate | None:
-    if limit is None:
-        return None
-    return TokenBucket(limit, burst, now) if kind == "token_bucket" else Window(limit, fixed=kind == "fixed_window")
+def _rate(kind: LimiterKind, per_minute: int, bucket: int, now: float) -> Rate:
+    if kind == "token_bucket":
+        return TokenBucket(per_minute, bucket, now)
+    return Window(per_minute, fixed=kind == "fixed_window")
