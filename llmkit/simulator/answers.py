@@ -60,7 +60,7 @@ class Answers:
         return "0" if question.temperature == 0 else str(before)
 
     def _text(self, question: Question, fault: str | None, rng: Random) -> str:
-        if question.schema is None and not question.wants_json:
+        if question.schema is None:
             return _prose(question, rng)
         schema = question.schema or schema_in(question.characters) or _ANY_JSON
         text = json.dumps(structured(schema, question.prompt, rng, fault), ensure_ascii=False)

@@ -9,19 +9,16 @@ from typing import Any
 
 from llmkit.simulator.formats.body_values import json_object
 from llmkit.simulator.formats.routes import Route
-from llmkit.simulator.formats.served_batches import Batch, Item, Result, ServedBatches
+from llmkit.simulator.formats.served_batches import Batch, Item
 from llmkit.simulator.problems import Rejected
 from llmkit.simulator.stats import Received
 
-Answering = Callable[[Batch, Item], Result]
-
 
 class Batches:
-    """All files and batches. ``answering`` answers one request; a batch is answered on the first request after it is
-    due."""
+    """All files and batches. ``answer`` answers one of a provider; a batch is answered when it is next asked for."""
 
-    def __init__(self, answering: Answering) -> None:
-        self._answering = answering
+    def __init__(self, answer: Callable[[str, Item], None]) -> None:
+        self._answer = answer
         self._files: dict[str, bytes] = {}
         self.all: dict[str, Batch] = {}
 
@@ -29,26 +26,31 @@ class Batches:
         """Serve a request: return an object, or the objects of JSON lines. ``delay`` is how long a batch takes.
 
         Raises:
-            Rejected: the provider would reject it.
-            LookupError: there is no such batch.
+            Rejected: the provider would reject it, or there is no such batch.
         """
-        action, reference, api = route.action, route.reference, route.server.batches
+        action, api, now = route.action, route.server.batches, received.at
         assert api is not None
         if action == "upload":
             return self._stored(received.headers.get("content-type", ""), raw)
         if action == "create":
-            return api.state(self._created(api, received))
-        now, own = received.at, [batch for batch in self.all.values() if batch.provider == received.provider]
+            batch = api.read(json_object(received.body), self._files, received.path)
+            batch.batch_id = f"{api.prefix}{len(self.all) + 1:08d}"
+            batch.provider, batch.created_at = received.provider, now
+            self.all[batch.batch_id] = batch
+            return api.state(batch)
+        own = [batch for batch in self.all.values() if batch.provider == received.provider]
         for batch in own:
             if batch.ended_at is None and now >= batch.created_at + delay:
                 self._end(batch, now)
         if action == "list":
             return api.listing(own[::-1])
-        batch = self.all[re.sub(r"^file-(in|out|err)-", "", reference)]
+        if (batch_id := re.sub(r"^file-(in|out|err)-", "", route.reference)) not in self.all:
+            raise Rejected(kind="not_found", model=route.reference)
+        batch = self.all[batch_id]
         if action == "cancel" and batch.ended_at is None:
             batch.cancelled_at = now
             self._end(batch, now, share=min(1.0, (now - batch.created_at) / delay) if delay else 1.0)
-        return api.results(batch, reference) if action == "results" else api.state(batch)
+        return api.results(batch, route.reference) if action == "results" else api.state(batch)
 
     def listed(self) -> list[dict[str, Any]]:
         """See ``Simulator.batches``."""
@@ -71,21 +73,13 @@ class Batches:
             "status": "processed",
         }
 
-    def _created(self, api: ServedBatches, received: Received) -> Batch:
-        batch = api.read(json_object(received.body), self._files, received.path)
-        prefix = "batches/" if received.provider == "google" else "batch_"
-        batch.batch_id = f"{prefix}{len(self.all) + 1:08d}"
-        batch.provider, batch.created_at = received.provider, received.at
-        self.all[batch.batch_id] = batch
-        return batch
-
     def _end(self, batch: Batch, now: float, share: float = 1.0) -> None:
         """Answer the first ``share`` of the requests; the rest is cancelled."""
         done = math.floor(len(batch.items) * share)
-        batch.results = {
-            item.custom_id: self._answering(batch, item) if number < done else Result(given_up="cancelled")
-            for number, item in enumerate(batch.items)
-        }
+        for item in batch.items[:done]:
+            self._answer(batch.provider, item)
+        for item in batch.items[done:]:
+            item.outcome = "cancelled"
         batch.ended_at = now
 
 

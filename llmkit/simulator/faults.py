@@ -158,8 +158,7 @@ class Delivery:
 
     status: int
     body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
-    content_type: str = "application/json"
+    headers: Mapping[str, str]
     cut_after: int | None = None
 
 
@@ -174,7 +173,7 @@ def damaged(delivery: Delivery, kind: str | None) -> Delivery:
         case "truncated":
             return replace(delivery, body=body[: len(body) // 2])
         case "garbage":
-            return replace(delivery, body=_GARBAGE, content_type="text/html")
+            return replace(delivery, body=_GARBAGE, headers={**delivery.headers, "content-type": "text/html"})
         case _:
             return delivery
 

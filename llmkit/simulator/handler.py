@@ -11,8 +11,7 @@ from aiohttp import web
 from llmkit.simulator.faults import Delivery
 from llmkit.simulator.formats.routes import Route, route
 from llmkit.simulator.formats.served_format import KEY_HEADERS, decoded, encoded
-from llmkit.simulator.problems import Rejected
-from llmkit.simulator.service import Service, Visit
+from llmkit.simulator.service import Service
 from llmkit.simulator.stats import Received
 
 _MOST_BYTES = 64 * 1024**2
@@ -47,27 +46,10 @@ async def _handle(service: Service, request: web.Request) -> web.StreamResponse:
     raw = await request.read()
     # take the time after the last await, so that arrivals are in order
     received = _received(request, target, headers, raw, service.now())
-    visit = service.visit(target, received, has_key=target.takes_key(headers, request.query))
-    if target.action != "answer":
-        return _response(service.manage(visit, raw))
-    service.stats.arrived(target.provider, received.at)
-    return await _visit(service, visit, request)
-
-
-async def _visit(service: Service, visit: Visit, request: web.Request) -> web.StreamResponse:
-    """Handle one request for an answer. It is counted as ended before the client can see the end of the answer."""
-    delivery: Delivery | None = None
-    try:
-        question = service.admit(visit)
-        await service.work(visit)
-        delivery = service.conclude(visit, question)
-    except Rejected as rejected:
-        delivery = service.error(visit, rejected)
-    finally:
-        service.leave(visit, delivery)
+    delivery = await service.respond(target, received, raw, has_key=target.takes_key(headers, request.query))
     if delivery.cut_after is not None:
         return await _cut(request, delivery, delivery.cut_after)
-    return _response(delivery)
+    return web.Response(status=delivery.status, body=delivery.body, headers=delivery.headers)
 
 
 async def _cut(request: web.Request, delivery: Delivery, after: int) -> web.StreamResponse:
@@ -96,8 +78,3 @@ def _received(request: web.Request, target: Route, headers: dict[str, str], raw:
         turn=headers.get("x-llmkit-turn"),
         sample=headers.get("x-llmkit-sample"),
     )
-
-
-def _response(delivery: Delivery) -> web.Response:
-    headers = {"content-type": delivery.content_type, **delivery.headers}
-    return web.Response(status=delivery.status, body=delivery.body, headers=headers)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 ProblemKind = Literal[
-    "rate_limit",
-    "quota",
-    "auth",
-    "server_error",
-    "overloaded",
-    "too_long",
-    "not_found",
-    "blocked",
-    "invalid",
-    "unsupported_parameter",
-    "unsupported_value",
-]
+    "rate_limit", "quota", "auth", "server_error", "overloaded", "too_long", "not_found", "blocked", "invalid",
+    "unsupported_parameter", "unsupported_value",
+]  # fmt: skip
+
+
+class Wording(NamedTuple):
+    """How a provider reports one kind of problem; ``type`` and ``code`` are its own words for it."""
+
+    status: int
+    message: str = ""
+    type: str = ""
+    code: str | None = None
 
 
 @dataclass(eq=False)
@@ -36,7 +36,8 @@ class Rejected(Exception):
     unit: Literal["requests", "tokens", "concurrent"] = "requests"
     model: str = ""
 
-    def worded(self, messages: Mapping[str, str], **more: str) -> str:
-        """Its own message, or else that of its kind, in which its fields, ``wait`` and ``more`` are filled in."""
-        fields = {"model": self.model or "this model", "limit": self.limit, "unit": self.unit}
-        return self.message or messages.get(self.kind, "").format(wait=self.retry_after or 1.0, **(fields | more))
+    def worded(self, wordings: Mapping[str, Wording], **more: str) -> Wording:
+        """The wording of its kind, or of ``invalid``: with its own message, or else the kind's, filled in."""
+        wording = wordings.get(self.kind, wordings["invalid"])
+        fields = {"model": self.model or "this model", "limit": self.limit, "unit": self.unit} | more
+        return wording._replace(message=self.message or wording.message.format(wait=self.retry_after or 1.0, **fields))

@@ -32,13 +32,13 @@ class PromptCaches:
         cached = (end for end, key in _prefixes(question, _readable(question)) if now - self._used.get(key, 0) < _KEPT)
         return max(cached, default=0) // CHARACTERS_PER_TOKEN
 
-    def keep(self, question: Question, held: int, now: float) -> int:
-        """Cache the prefixes of a request of which ``held`` tokens were cached; return the number of tokens written."""
+    def keep(self, question: Question, now: float) -> int:
+        """Cache the prefixes of a request; return the number of tokens written."""
         if len(self._used) > _SIZE:
             self._used.clear()
         ends = dict(_prefixes(question, _readable(question) if question.marks is None else question.marks))
         self._used.update(dict.fromkeys(ends.values(), now))
-        return max(max(ends, default=0) // CHARACTERS_PER_TOKEN - held, 0)
+        return max(max(ends, default=0) // CHARACTERS_PER_TOKEN - question.held, 0)
 
 
 def _readable(question: Question) -> Iterable[int]:

@@ -13,11 +13,12 @@ CHARACTERS_PER_TOKEN = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A request for an answer. ``messages`` are (role, text) pairs; ``sample`` is the header ``x-llmkit-sample``.
+    """A request for an answer. ``messages`` are (role, text) pairs; ``sample`` is the header ``x-llmkit-sample``, and
+    ``held`` the number of its tokens that were in the prompt cache when it arrived.
 
-    ``effort`` is the reasoning effort in OpenAI's terms, ``None`` when unspecified. The provider's prompt cache stores
-    any prefixes, or if ``marks`` is set those that end at a mark, looked up at ``text_ends``; both are positions in
-    ``characters``.
+    ``effort`` is the reasoning effort in OpenAI's terms, ``None`` when unspecified. ``schema`` is that of the JSON to
+    answer with, empty for any JSON, ``None`` for prose. The provider's prompt cache stores any prefixes, or if
+    ``marks`` is set those that end at a mark, looked up at ``text_ends``; both are positions in ``characters``.
     """
 
     provider: str
@@ -30,10 +31,10 @@ class Question:
     stop: tuple[str, ...] = ()
     effort: str | None = None
     schema: Mapping[str, Any] | None = None
-    wants_json: bool = False
     marks: tuple[int, ...] | None = None
     text_ends: tuple[int, ...] = ()
     sample: str | None = None
+    held: int = 0
 
     @property
     def prompt(self) -> str:
@@ -47,7 +48,7 @@ class Question:
 
     def digest(self) -> str:
         """A digest that is equal for equal requests to the same model, whatever their sample."""
-        schema = json.dumps(self.schema, sort_keys=True, default=str)
+        schema = json.dumps(self.schema or None, sort_keys=True, default=str)
         parts = (self.provider, self.model, self.characters, self.seed, self.effort, schema)
         return hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 

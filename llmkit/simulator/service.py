@@ -16,7 +16,7 @@ from llmkit.simulator.behaviour import Behaviour
 from llmkit.simulator.faults import UNDELIVERED, Delivery, Fault, Faults, damaged, outcome
 from llmkit.simulator.formats.body_values import json_object
 from llmkit.simulator.formats.routes import Route, route, server_of
-from llmkit.simulator.formats.served_batches import Batch, Item, Result
+from llmkit.simulator.formats.served_batches import Item
 from llmkit.simulator.formats.served_format import decoded, encoded
 from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.problems import ProblemKind, Rejected
@@ -24,32 +24,25 @@ from llmkit.simulator.prompt_caches import PromptCaches
 from llmkit.simulator.questions import Answer, Question, number
 from llmkit.simulator.stats import Received, Stats
 
+_JSON = {"content-type": "application/json"}
 _BATCH_HEADERS = {"anthropic-version": "2023-06-01"}
 _USUAL_RPM = 60  # stated in the error of an injected rate limit
-_PROBLEMS: Mapping[str, ProblemKind] = {kind: kind for kind in get_args(ProblemKind)} | {"error_200": "server_error"}
+_PROBLEMS: Mapping[str | None, ProblemKind] = {k: k for k in get_args(ProblemKind)} | {"error_200": "server_error"}
 
 
 @dataclass(slots=True)
 class Visit:
-    """A request being processed; set along the way: ``fault``, ``admitted``, ``held`` (tokens in the prompt cache)."""
+    """A request being processed, with the fault that it meets."""
 
     route: Route
     received: Received
     request_id: str
-    has_key: bool
     fault: Fault | None = None
-    admitted: bool = False
-    held: int = 0
 
     @property
     def kind(self) -> str | None:
         """The kind of its fault."""
         return None if self.fault is None else self.fault.kind
-
-    def check_key(self) -> None:
-        """Reject a request without a key that the provider accepts."""
-        if not self.has_key:
-            raise Rejected(kind="auth")
 
 
 class Service:
@@ -58,9 +51,14 @@ class Service:
     def __init__(self, behaviour: Behaviour, faults: Faults, stats: Stats, *, seed: int) -> None:
         self.faults, self.stats = faults, stats
         self.behaviour, self._seed, self._changed = behaviour, seed, asyncio.Event()
-        self._begin()
         # seconds since the epoch, immune to clock adjustments
         self._epoch = time.time() - time.monotonic()
+        self._begin()
+
+    def _begin(self) -> None:
+        self.answers, self._caches, self.batches = Answers(self._seed), PromptCaches(), Batches(self._answer_in_batch)
+        self._limiters: dict[str, Limiter] = {}
+        self._arrivals = 0
 
     def behave(self, behaviour: Behaviour) -> None:
         """Change the behaviour from now on; unchanged limits keep their state."""
@@ -69,11 +67,6 @@ class Service:
         self._changed = asyncio.Event()
         for provider, limiter in self._limiters.items():
             self._limiters[provider] = limiter.changed(behaviour.limits(provider), self.now())
-
-    def _begin(self) -> None:
-        self.answers, self._caches, self.batches = Answers(self._seed), PromptCaches(), Batches(self._answer_in_batch)
-        self._limiters: dict[str, Limiter] = {}
-        self._arrivals = 0
 
     def clear(self) -> None:
         """Forget everything except requests in flight."""
@@ -85,35 +78,56 @@ class Service:
         """Seconds since the epoch."""
         return self._epoch + time.monotonic()
 
-    def visit(self, route: Route, received: Received, *, has_key: bool = True) -> Visit:
-        """A request that has just arrived."""
-        self._arrivals += 1
-        return Visit(route, received, f"{number(self._seed, 'request', self._arrivals):016x}", has_key)
+    # --- requests -------------------------------------------------------------------------------------------------
 
-    def manage(self, visit: Visit, raw: bytes) -> Delivery:
-        """The response to a request for a list of models, or about batches."""
-        route = visit.route
+    async def respond(self, route: Route, received: Received, raw: bytes, *, has_key: bool) -> Delivery:
+        """The response to a request, which is counted as ended before the client can see the end of the answer."""
+        visit, delivery = self._visit(route, received), None
+        if route.action == "answer":
+            self.stats.arrived(route.provider, received.at)
         try:
-            visit.check_key()
-            if route.action == "list_models":
-                models = self.behaviour.known_models(route.provider)
-                content: Any = route.server.model_list(server_of(route.provider).models if models is None else models)
-            else:
-                content = self.batches.serve(route, visit.received, raw, self.behaviour.batch_delay)
-            delivery = self._good(visit, *(content if isinstance(content, list) else [content]))
+            if not has_key:
+                raise Rejected(kind="auth")
+            delivery = await self._answered(visit) if route.action == "answer" else self._managed(visit, raw)
         except Rejected as rejected:
-            delivery = self.error(visit, rejected)
-        except LookupError:
-            delivery = self.error(visit, Rejected(kind="not_found", model=route.reference))
-        if route.action == "list_models":
-            self.stats.served(visit.received, None, delivery.status, None)
+            delivery = self._error(visit, rejected)
+        finally:
+            self._count(visit, delivery)
         return delivery
 
-    def _answer_in_batch(self, batch: Batch, item: Item) -> Result:
+    def _visit(self, route: Route, received: Received) -> Visit:
+        self._arrivals += 1
+        return Visit(route, received, f"{number(self._seed, 'request', self._arrivals):016x}")
+
+    def _managed(self, visit: Visit, raw: bytes) -> Delivery:
+        """The response to a request for a list of models, or about batches."""
+        route = visit.route
+        if route.action == "list_models":
+            models = self.behaviour.known_models(route.provider)
+            content: Any = route.server.model_list(server_of(route.provider).models if models is None else models)
+        else:
+            content = self.batches.serve(route, visit.received, raw, self.behaviour.batch_delay)
+        return self._good(visit, *(content if isinstance(content, list) else [content]))
+
+    async def _answered(self, visit: Visit) -> Delivery:
+        """The response to a request for an answer, which passes all limits first."""
+        question, provider = self._read(visit), visit.route.provider
+        in_flight = self.stats.count("in_flight", provider)
+        self._limiter(provider).admit(input_tokens(question), self.now(), in_flight, question.model)
+        with self.stats.in_flight(provider):
+            visit.fault = self.faults.draw(visit.received)
+            await self._work(visit)
+            return self._concluded(visit, question)
+
+    def _answer_in_batch(self, provider: str, item: Item) -> None:
         """Process a request of a batch like any other, but without limits and cut connections."""
-        target = route("POST", f"/{batch.provider}{item.url}", {})
+        target = route("POST", f"/{provider}{item.url}", {})
+        if target is None or target.action != "answer":
+            reply = {"error": {"message": f"Unknown request URL: {item.url}.", "code": None}}
+            item.outcome, item.status, item.reply = "refused", 404, reply
+            return
         received = Received(
-            provider=batch.provider,
+            provider=provider,
             path=item.url,
             method="POST",
             headers=_BATCH_HEADERS,
@@ -121,72 +135,21 @@ class Service:
             at=self.now(),
             probe=item.custom_id,
         )
-        if target is None or target.action != "answer":
-            return Result(404, {"error": {"message": f"Unknown request URL: {item.url}.", "code": None}})
-        self.stats.arrived(batch.provider, None)
-        visit = self.visit(target, received)
-        fault = self.faults.draw(received)
-        visit.fault = Fault(kind="server_error") if fault is not None and fault.kind in UNDELIVERED else fault
+        self.stats.arrived(provider, None)
+        visit, delivery = self._visit(target, received), None
+        visit.fault = self.faults.draw(received)
+        if visit.kind in UNDELIVERED:
+            visit.fault = Fault(kind="server_error")
         if visit.kind == "expired":
-            self._count(visit, None)
-            return Result(given_up="expired")
-        try:
-            delivery = self.conclude(visit, self._read(visit))
-        except Rejected as rejected:
-            delivery = self.error(visit, rejected)
+            item.outcome = "expired"
+        else:
+            try:
+                delivery = self._concluded(visit, self._read(visit))
+            except Rejected as rejected:
+                delivery = self._error(visit, rejected)
+            item.outcome = "answered" if delivery.status < 300 else "refused"
+            item.status, item.reply = delivery.status, decoded(delivery.body)
         self._count(visit, delivery)
-        return Result(delivery.status, decoded(delivery.body))
-
-    def admit(self, visit: Visit) -> Question:
-        """The question, let through all limits, or raise ``Rejected``."""
-        visit.check_key()
-        question = self._read(visit)
-        in_flight = self.stats.count("in_flight", question.provider)
-        self._limiter(question.provider).admit(input_tokens(question), self.now(), in_flight, question.model)
-        visit.admitted = True
-        self.stats.began(question.provider)
-        visit.fault = self.faults.draw(visit.received)
-        return question
-
-    async def work(self, visit: Visit) -> None:
-        """Wait for as long as an answer takes; forever if the fault is a timeout."""
-        rng = Random(number(self._seed, "latency", visit.request_id))
-        while isinf(delay := self.behaviour.delay(visit.received, rng)):
-            await self._changed.wait()
-        if visit.fault is not None and visit.kind == "slow":
-            delay += visit.fault.seconds
-        if visit.kind == "timeout":
-            await asyncio.Event().wait()
-        await asyncio.sleep(delay)
-
-    def conclude(self, visit: Visit, question: Question) -> Delivery:
-        """The billed answer, or the outcome of the fault."""
-        fault, kind = visit.fault, visit.kind
-        if fault is not None and kind == "raw":
-            return Delivery(status=fault.status, body=fault.body.encode(), headers=fault.headers)
-        if kind == "disconnect_before":
-            return Delivery(status=0, body=b"", cut_after=0)
-        if fault is not None and kind in _PROBLEMS and not (kind == "blocked" and visit.route.format.blocks_prompts):
-            limit = self._limiter(question.provider).limits.rpm or _USUAL_RPM
-            wait = fault.retry_after if kind == "rate_limit" else None
-            rejected = Rejected(kind=_PROBLEMS[fault.kind], retry_after=wait, limit=limit, model=question.model)
-            delivery = self.error(visit, rejected)
-            return replace(delivery, status=200) if kind == "error_200" else delivery
-        answer = self._answer_to(question, visit.held, kind)
-        self.stats.billed(visit.received, answer.input_tokens, answer.output_tokens)
-        self._limiter(question.provider).spend(answer.output_tokens, self.now())
-        return damaged(self._good(visit, visit.route.format.write(question, answer, visit.request_id)), kind)
-
-    def leave(self, visit: Visit, delivery: Delivery | None) -> None:
-        """Count how the visit ended; ``None`` if the client disconnected first."""
-        if visit.admitted:
-            self.stats.ended(visit.route.provider)
-        self._count(visit, delivery)
-
-    def _count(self, visit: Visit, delivery: Delivery | None) -> None:
-        status = None if delivery is None or delivery.cut_after is not None else delivery.status
-        ended = "unknown" if delivery is None else outcome(status, visit.kind)
-        self.stats.served(visit.received, ended, status, visit.kind)
 
     def _read(self, visit: Visit) -> Question:
         route, received = visit.route, visit.received
@@ -197,21 +160,60 @@ class Service:
         known = self.behaviour.known_models(route.provider)
         if known is not None and question.model not in known:
             raise Rejected(kind="not_found", model=question.model)
-        visit.held = self._caches.held(question, received.at)
-        return replace(question, sample=received.sample)
+        return replace(question, sample=received.sample, held=self._caches.held(question, received.at))
 
-    def _answer_to(self, question: Question, held: int, kind: str | None) -> Answer:
+    async def _work(self, visit: Visit) -> None:
+        """Wait for as long as an answer takes; forever if the fault is a timeout."""
+        rng = Random(number(self._seed, "latency", visit.request_id))
+        while isinf(delay := self.behaviour.delay(visit.received, rng)):
+            await self._changed.wait()
+        if visit.fault is not None and visit.kind == "slow":
+            delay += visit.fault.seconds
+        if visit.kind == "timeout":
+            await asyncio.Event().wait()
+        await asyncio.sleep(delay)
+
+    def _concluded(self, visit: Visit, question: Question) -> Delivery:
+        """The billed answer, or the outcome of the fault."""
+        fault, kind = visit.fault, visit.kind
+        if fault is not None and kind == "raw":
+            return Delivery(status=fault.status, body=fault.body.encode(), headers={**_JSON, **fault.headers})
+        if kind == "disconnect_before":
+            return Delivery(status=0, body=b"", headers={}, cut_after=0)
+        if fault is not None and kind in _PROBLEMS and not (kind == "blocked" and visit.route.format.blocks_prompts):
+            limit = self._limiter(question.provider).limits.rpm or _USUAL_RPM
+            wait = fault.retry_after if kind == "rate_limit" else None
+            rejected = Rejected(kind=_PROBLEMS[kind], retry_after=wait, limit=limit, model=question.model)
+            delivery = self._error(visit, rejected)
+            return replace(delivery, status=200) if kind == "error_200" else delivery
+        answer = self._answer_to(question, kind)
+        self.stats.billed(visit.received, answer.input_tokens, answer.output_tokens)
+        self._limiter(question.provider).spend(answer.output_tokens, self.now())
+        return damaged(self._good(visit, visit.route.format.write(question, answer, visit.request_id)), kind)
+
+    def _answer_to(self, question: Question, kind: str | None) -> Answer:
         answer = self.answers.answer(question, kind)
         if kind == "blocked":
             return replace(answer, text="", text_tokens=0, reasoning_tokens=0, blocked=True)
-        cached = min(held, answer.input_tokens)
-        written = min(self._caches.keep(question, held, self.now()), answer.input_tokens - cached)
+        cached = min(question.held, answer.input_tokens)
+        written = min(self._caches.keep(question, self.now()), answer.input_tokens - cached)
         return replace(answer, cached=cached, written=written)
+
+    def _count(self, visit: Visit, delivery: Delivery | None) -> None:
+        """Record how a request ended; ``None`` if the client disconnected first, or its batch expired."""
+        status = None if delivery is None or delivery.cut_after is not None else delivery.status
+        if visit.route.action == "answer":
+            ended = "unknown" if delivery is None else outcome(status, visit.kind)
+            self.stats.served(visit.received, ended, status, visit.kind)
+        elif visit.route.action == "list_models":
+            self.stats.served(visit.received, None, status, None)
+
+    # --- responses ------------------------------------------------------------------------------------------------
 
     def _good(self, visit: Visit, *lines: Any) -> Delivery:
         return Delivery(status=200, body=b"\n".join(map(encoded, lines)), headers=self._headers(visit, {}))
 
-    def error(self, visit: Visit, rejected: Rejected) -> Delivery:
+    def _error(self, visit: Visit, rejected: Rejected) -> Delivery:
         """The provider's own error."""
         server, asked = visit.route.server, {}
         status, body = server.error(rejected, visit.request_id)
@@ -224,7 +226,7 @@ class Service:
         """The provider's headers, overridden by those of a fault."""
         server, of_fault = visit.route.server, {} if visit.fault is None else visit.fault.headers
         limits = server.limit_headers(self._limiter(server.provider), self.now())
-        return {**dict.fromkeys(server.id_headers, f"req_{visit.request_id}"), **limits, **more, **of_fault}
+        return {**_JSON, **dict.fromkeys(server.id_headers, f"req_{visit.request_id}"), **limits, **more, **of_fault}
 
     def _limiter(self, provider: str) -> Limiter:
         if provider not in self._limiters:

@@ -13,10 +13,10 @@ from typing import Any, Literal
 KEPT = 2_000  # requests that `Simulator.requests` remembers; a long rehearsal must not fill the memory
 MINUTE = 60.0
 Outcome = Literal["ok", "rejected", "failed", "unknown"]
-_SUMMED = (
-    "requests", "ok", "rejected", "failed", "unknown", "billed", "in_flight", "input_tokens", "output_tokens",
+_NONE = dict.fromkeys(
+    ("requests", "ok", "rejected", "failed", "unknown", "billed", "in_flight", "input_tokens", "output_tokens",
+     "max_in_flight"), 0
 )  # fmt: skip
-_NONE = dict.fromkeys((*_SUMMED, "max_in_flight"), 0)
 """The counts of a provider."""
 
 
@@ -50,7 +50,7 @@ class Stats:
 
     def __init__(self) -> None:
         self.changed = threading.Condition(threading.RLock())
-        self._by_provider = defaultdict[str, dict[str, int]](_NONE.copy)
+        self._counts = defaultdict[str | None, dict[str, int]](_NONE.copy)
         self.clear()
 
     @contextmanager
@@ -62,42 +62,43 @@ class Stats:
     def clear(self) -> None:
         """Forget everything except what is in flight."""
         with self._changing():
-            flying = {name: counts["in_flight"] for name, counts in self._by_provider.items() if counts["in_flight"]}
-            self._by_provider.clear()
-            self._by_provider |= {name: {**_NONE, "in_flight": n, "max_in_flight": n} for name, n in flying.items()}
-            self._total_max_in_flight = sum(flying.values())
+            flying = {name: counts["in_flight"] for name, counts in self._counts.items() if counts["in_flight"]}
+            self._counts.clear()
+            self._counts |= {name: {**_NONE, "in_flight": n, "max_in_flight": n} for name, n in flying.items()}
             self._starts = defaultdict[str, list[float]](list)
             self._billed_by_probe = defaultdict[str, list[str]](list)
             self._faults = Counter[str]()
             self._served: deque[Served] = deque(maxlen=KEPT)
 
+    def _add(self, provider: str, **amounts: int) -> None:
+        """Add to the counts of a provider, and to those of all, whose key is ``None``."""
+        for counts in (self._counts[provider], self._counts[None]):
+            for name, amount in amounts.items():
+                counts[name] += amount
+            counts["max_in_flight"] = max(counts["max_in_flight"], counts["in_flight"])
+
     def arrived(self, provider: str, now: float | None) -> None:
         """Count a request for an answer; ``now`` is ``None`` in a batch, which does not count towards limits."""
         with self._changing():
-            self._by_provider[provider]["requests"] += 1
+            self._add(provider, requests=1)
             if now is not None:
                 self._starts[provider].append(now)
 
-    def began(self, provider: str) -> None:
-        """Count an admitted request."""
+    @contextmanager
+    def in_flight(self, provider: str) -> Iterator[None]:
+        """Count an admitted request until the end of the block."""
         with self._changing():
-            counts = self._by_provider[provider]
-            counts["in_flight"] += 1
-            counts["max_in_flight"] = max(counts["max_in_flight"], counts["in_flight"])
-            self._total_max_in_flight = max(self._total_max_in_flight, self.count("in_flight"))
-
-    def ended(self, provider: str) -> None:
-        """Count the end of an admitted request."""
-        with self._changing():
-            self._by_provider[provider]["in_flight"] -= 1
+            self._add(provider, in_flight=1)
+        try:
+            yield
+        finally:
+            with self._changing():
+                self._add(provider, in_flight=-1)
 
     def billed(self, received: Received, input_tokens: int, output_tokens: int) -> None:
         """Count the tokens charged for an answer, whether or not it arrives."""
         with self._changing():
-            counts = self._by_provider[received.provider]
-            counts["billed"] += 1
-            counts["input_tokens"] += input_tokens
-            counts["output_tokens"] += output_tokens
+            self._add(received.provider, billed=1, input_tokens=input_tokens, output_tokens=output_tokens)
             if received.probe is not None:
                 self._billed_by_probe[received.probe].append(received.turn or "")
 
@@ -107,7 +108,7 @@ class Stats:
             as_received = {each.name: getattr(received, each.name) for each in fields(Received)}
             self._served.append(Served(**as_received, status=status, fault=fault))
             if outcome is not None:
-                self._by_provider[received.provider][outcome] += 1
+                self._add(received.provider, **{outcome: 1})
             if fault is not None:
                 self._faults[fault] += 1
 
@@ -120,11 +121,11 @@ class Stats:
         """See ``Simulator.stats``."""
         with self.changed:
             return {
-                **{name: self.count(name) for name in _SUMMED},
-                "max_in_flight": self._total_max_in_flight,
+                **self._counts.get(None, _NONE),
                 "by_provider": {
                     name: {**counts, "max_starts_per_minute": self.max_starts(name)}
-                    for name, counts in self._by_provider.items()
+                    for name, counts in self._counts.items()
+                    if name is not None
                 },
                 "billed_by_probe": {probe: list(turns) for probe, turns in self._billed_by_probe.items()},
                 "faults": dict(self._faults),
@@ -133,8 +134,7 @@ class Stats:
     def count(self, name: str, provider: str | None = None) -> int:
         """One count, for all providers or one."""
         with self.changed:
-            counts = self._by_provider.values() if provider is None else [self._by_provider.get(provider, _NONE)]
-            return sum(each[name] for each in counts)
+            return self._counts.get(provider, _NONE)[name]
 
     def max_starts(self, provider: str, window: float = MINUTE) -> int:
         """The most requests of a provider that arrived within any ``window`` seconds, refused ones included."""

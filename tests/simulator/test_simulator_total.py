@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from sim_client import ask
 
 from llmkit.simulator.answers import Answers
-from llmkit.simulator.formats.routes import FORMATS
+from llmkit.simulator.formats.body_values import Body
+from llmkit.simulator.formats.routes import FORMATS, server_of
 from llmkit.simulator.problems import Rejected
 
 WORDS = """
@@ -45,10 +46,37 @@ def test_any_body_is_answered_or_rejected(form, provider, odd, schema):
     }[form.__name__]
     for body in (extra, SOUND[form.__name__] | extra, SOUND[form.__name__] | asks_for_schema):
         try:
-            question = form(provider).read("m", body, {"anthropic-version": "2023-06-01"})
+            question = form(provider).read("m", Body(body), {"anthropic-version": "2023-06-01"})
         except Rejected:
             continue
         json.dumps(form(provider).write(question, Answers(0).answer(question), "id"))
+
+
+BATCHES = {
+    "openai": ("input_file_id", "endpoint", "metadata", "model"),
+    "xai": ("input_file_id", "name"),
+    "mistral": ("requests", "endpoint", "metadata", "model", "body"),
+    "anthropic": ("requests", "params"),
+    "google": ("batch", "displayName", "inputConfig", "requests", "metadata", "request"),
+}
+
+
+@given(provider=st.sampled_from(list(BATCHES)), data=st.data())
+@settings(max_examples=150)
+def test_any_batch_is_taken_or_rejected(provider, data):
+    """Whatever stands where a batch has its requests, file, name and model."""
+    names = st.sampled_from(BATCHES[provider])
+    odd = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(names, inner, max_size=4))
+    line = {"custom_id": "a", "url": "/v1/chat/completions", "body": data.draw(odd)}
+    files = {"file": b"\n".join(json.dumps(each).encode() for each in (line, line | {"custom_id": "b"}))}
+    sound = {"input_file_id": "file", "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    for body in (sound, sound | data.draw(st.dictionaries(names, odd, max_size=4))):
+        batches = server_of(provider).batches
+        try:
+            batch = batches.read(Body(body), files, "/v1beta/models/m:batchGenerateContent")
+        except Rejected:
+            continue
+        json.dumps(batches.state(batch))
 
 
 def test_a_schema_that_is_none_is_refused(sim):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmkit.simulator.formats.body_values import mapping
-from llmkit.simulator.formats.served_batches import Batch, Item, Result, ServedBatches, iso, routes_at
+from llmkit.simulator.formats.body_values import Body
+from llmkit.simulator.formats.served_batches import Batch, Item, ServedBatches, iso, routes_at
 
 _DAY = 86_400
 
@@ -16,11 +16,10 @@ class AnthropicServed(ServedBatches):
 
     routes = routes_at("/messages/batches", ("GET", r"/messages/batches/([^/]+)/results$", "results"))
 
-    def read(self, body: Mapping[str, Any], files: Mapping[str, bytes], path: str) -> Batch:
+    def read(self, body: Body, files: Mapping[str, bytes], path: str) -> Batch:
         """See ``ServedBatches.read``."""
-        requests = [mapping(each, "requests") for each in body.get("requests") or ()]
-        items = [Item(str(each.get("custom_id")), "/v1/messages", each.get("params")) for each in requests]
-        return Batch(name=None, items=items)
+        requests = body.objects("requests")
+        return Batch(None, [Item(str(each.get("custom_id")), "/v1/messages", each.get("params")) for each in requests])
 
     def state(self, batch: Batch) -> dict[str, Any]:
         """The state of a batch; its counts stay at 0 until it has ended."""
@@ -31,10 +30,10 @@ class AnthropicServed(ServedBatches):
             "processing_status": "ended" if has_ended else "in_progress",
             "request_counts": {
                 "processing": 0 if has_ended else len(batch.items),
-                "succeeded": batch.count("answered"),
-                "errored": batch.count("refused"),
-                "canceled": batch.count("cancelled"),
-                "expired": batch.count("expired"),
+                "succeeded": len(batch.ended("answered")),
+                "errored": len(batch.ended("refused")),
+                "canceled": len(batch.ended("cancelled")),
+                "expired": len(batch.ended("expired")),
             },
             "created_at": iso(batch.created_at),
             "expires_at": iso(batch.created_at + _DAY),
@@ -50,7 +49,7 @@ class AnthropicServed(ServedBatches):
 
     def results(self, batch: Batch, reference: str) -> list[dict[str, Any]]:
         """The lines of the results."""
-        return [{"custom_id": key, "result": _result(each)} for key, each in batch.results.items()]
+        return [{"custom_id": item.custom_id, "result": _result(item)} for item in batch.items if item.outcome]
 
 
 def page(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -59,10 +58,10 @@ def page(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"data": entries, "has_more": False, "first_id": first, "last_id": last}
 
 
-def _result(result: Result) -> dict[str, Any]:
-    if result.given_up is not None:
-        return {"type": "expired" if result.given_up == "expired" else "canceled"}
-    if result.outcome != "answered":
-        return {"type": "errored", "error": result.body}
-    usage = {**result.body["usage"], "service_tier": "batch"}
-    return {"type": "succeeded", "message": {**result.body, "usage": usage}}
+def _result(item: Item) -> dict[str, Any]:
+    if item.outcome == "answered":
+        usage = {**item.reply["usage"], "service_tier": "batch"}
+        return {"type": "succeeded", "message": {**item.reply, "usage": usage}}
+    if item.outcome == "refused":
+        return {"type": "errored", "error": item.reply}
+    return {"type": "expired" if item.outcome == "expired" else "canceled"}

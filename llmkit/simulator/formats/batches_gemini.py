@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from llmkit.simulator.formats.body_values import mapping, text_or_none
-from llmkit.simulator.formats.served_batches import Batch, Item, Result, Routes, ServedBatches, iso
+from llmkit.simulator.formats.body_values import Body
+from llmkit.simulator.formats.served_batches import Batch, Item, Routes, ServedBatches, iso
 
 _STATES = {"in_progress": "RUNNING", "completed": "SUCCEEDED", "expired": "EXPIRED", "cancelled": "CANCELLED"}
 _VERSION = "(?:/v1beta|/google/v1)"  # OpenAI's paths have v1 too
@@ -16,6 +16,7 @@ _VERSION = "(?:/v1beta|/google/v1)"  # OpenAI's paths have v1 too
 class GeminiServed(ServedBatches):
     """``:batchGenerateContent`` and ``/v1beta/batches``."""
 
+    prefix = "batches/"
     routes: ClassVar[Routes] = (
         ("POST", r":batchGenerateContent$", "create"),
         ("GET", rf"{_VERSION}/batches$", "list"),
@@ -23,20 +24,16 @@ class GeminiServed(ServedBatches):
         ("GET", rf"{_VERSION}/(batches/[^/:]+)$", "poll"),
     )
 
-    def read(self, body: Mapping[str, Any], files: Mapping[str, bytes], path: str) -> Batch:
+    def read(self, body: Body, files: Mapping[str, bytes], path: str) -> Batch:
         """See ``ServedBatches.read``."""
-        batch = mapping(body.get("batch"), "batch")
-        requests = mapping(mapping(batch.get("inputConfig"), "input_config").get("requests"), "requests")
+        batch = body.object("batch")
         url = re.sub(r"^.*(/v1(?:beta)?/models/.*):batchGenerateContent$", r"\1:generateContent", path)
-        items = [
-            Item(str(mapping(each.get("metadata"), "metadata").get("key", number)), url, each.get("request"))
-            for number, each in enumerate(requests.get("requests") or ())
-        ]
-        return Batch(name=text_or_none(batch.get("displayName")), items=items, endpoint=url)
+        requests = enumerate(batch.object("inputConfig").object("requests").objects("requests"))
+        keys = ((str(each.object("metadata").get("key", number)), each.get("request")) for number, each in requests)
+        return Batch(batch.text("displayName"), [Item(key, url, request) for key, request in keys])
 
     def state(self, batch: Batch) -> dict[str, Any]:
         """The state of a batch, with its results once it has ended."""
-        counts = {"requestCount": str(len(batch.items)), "successfulRequestCount": str(batch.count("answered"))}
         metadata: dict[str, Any] = {
             "@type": "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch",
             "model": batch.endpoint.removeprefix("/v1beta/").removesuffix(":generateContent"),
@@ -44,12 +41,14 @@ class GeminiServed(ServedBatches):
             "displayName": batch.name,
             "state": f"BATCH_STATE_{_STATES[batch.status]}",
             "createTime": iso(batch.created_at),
-            "batchStats": counts,
+            "batchStats": {
+                "requestCount": str(len(batch.items)),
+                "successfulRequestCount": str(len(batch.ended("answered"))),
+            },
         }
         if batch.ended_at is None:
             return {"name": batch.batch_id, "metadata": metadata}
-        lines = [_line(key, each) for key, each in batch.results.items() if each.given_up is None]
-        output = {"inlinedResponses": {"inlinedResponses": lines}}
+        output = {"inlinedResponses": {"inlinedResponses": list(map(_line, batch.ended("answered", "refused")))}}
         return {"name": batch.batch_id, "metadata": {**metadata, "output": output}, "done": True, "response": output}
 
     def listing(self, batches: Sequence[Batch]) -> dict[str, Any]:
@@ -57,6 +56,6 @@ class GeminiServed(ServedBatches):
         return {"operations": [self.state(batch) for batch in batches]}
 
 
-def _line(custom_id: str, result: Result) -> dict[str, Any]:
-    content = {"response": result.body} if result.outcome == "answered" else {"error": result.body["error"]}
-    return {**content, "metadata": {"key": custom_id}}
+def _line(item: Item) -> dict[str, Any]:
+    content = {"response": item.reply} if item.outcome == "answered" else {"error": item.reply["error"]}
+    return {**content, "metadata": {"key": item.custom_id}}

@@ -6,13 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmkit.simulator.formats.body_values import mapping, text_or_none
-from llmkit.simulator.formats.served_batches import Action, Batch, Item, Result, ServedBatches, iso, routes_at
+from llmkit.simulator.formats.body_values import Body
+from llmkit.simulator.formats.served_batches import GIVEN_UP, Action, Batch, Item, ServedBatches, iso, routes_at
 from llmkit.simulator.problems import Rejected
 
-_LISTS = {"object": "list", "has_more": False}
 _UPLOAD: tuple[str, str, Action] = ("POST", r"/files$", "upload")
 _CONTENT: tuple[str, str, Action] = ("GET", r"/files/([^/]+)/content$", "results")
+_FAILED = ("refused", *GIVEN_UP)
 
 
 class OpenAIServed(ServedBatches):
@@ -20,21 +20,20 @@ class OpenAIServed(ServedBatches):
 
     routes = routes_at("/batches", _UPLOAD, _CONTENT)
 
-    def read(self, body: Mapping[str, Any], files: Mapping[str, bytes], path: str) -> Batch:
+    def read(self, body: Body, files: Mapping[str, bytes], path: str) -> Batch:
         """See ``ServedBatches.read``."""
-        items = lines_of(files, body.get("input_file_id"))
+        items = _lines_of(files, body)
         if body.get("completion_window") != "24h":
             raise Rejected("Invalid value for 'completion_window': must be '24h'.", "completion_window")
         if any(item.url != body.get("endpoint") for item in items):
             raise Rejected("The URL of each request must be the endpoint of the batch.", "endpoint")
-        if len({mapping(item.body, "body").get("model") for item in items}) > 1:
+        if len({Body(item.body, "body").text("model") for item in items}) > 1:
             raise Rejected("All requests of a batch must be for the same model.", "model")
-        return Batch(name=name_in(body), items=items, endpoint=str(body["endpoint"]))
+        return Batch(_name_in(body), items)
 
     def state(self, batch: Batch) -> dict[str, Any]:
         """The state of a batch."""
-        answered = batch.count("answered")
-        failed = len(batch.results) - answered
+        answered, failed = len(batch.ended("answered")), len(batch.ended(*_FAILED))
         return {
             "id": batch.batch_id,
             "object": "batch",
@@ -53,13 +52,11 @@ class OpenAIServed(ServedBatches):
     def listing(self, batches: Sequence[Batch]) -> dict[str, Any]:
         """A page of batches."""
         data = [self.state(batch) for batch in batches]
-        return {**_LISTS, "data": data, "last_id": data[-1]["id"] if data else None}
+        return {"object": "list", "has_more": False, "data": data, "last_id": data[-1]["id"] if data else None}
 
-    def results(self, batch: Batch, reference: str) -> list[dict[str, Any]]:
+    def results(self, batch: Batch, reference: str) -> Any:
         """The lines of the output file, or of the error file."""
-        wants_answers = reference.startswith("file-out-")
-        lines = batch.results.items()
-        return [_line(key, each) for key, each in lines if (each.outcome == "answered") is wants_answers]
+        return list(map(_line, batch.ended("answered") if reference.startswith("file-out-") else batch.ended(*_FAILED)))
 
 
 class MistralServed(OpenAIServed):
@@ -67,17 +64,16 @@ class MistralServed(OpenAIServed):
 
     routes = routes_at("/batch/jobs", _CONTENT)
 
-    def read(self, body: Mapping[str, Any], files: Mapping[str, bytes], path: str) -> Batch:
+    def read(self, body: Body, files: Mapping[str, bytes], path: str) -> Batch:
         """See ``ServedBatches.read``."""
-        requests = [mapping(each, "requests") for each in body.get("requests") or ()]
-        endpoint, model = str(body.get("endpoint")), body.get("model")
-        items = [Item(str(each.get("custom_id")), endpoint, {"model": model, **each["body"]}) for each in requests]
-        return Batch(name=name_in(body), items=items, endpoint=endpoint)
+        endpoint, model = body.text("endpoint") or "", {"model": body.get("model")}
+        requests = body.objects("requests")
+        items = [Item(str(each.get("custom_id")), endpoint, model | each.object("body")) for each in requests]
+        return Batch(_name_in(body), items)
 
     def state(self, batch: Batch) -> dict[str, Any]:
         """The state of a batch."""
-        answered = batch.count("answered")
-        failed = len(batch.results) - answered
+        answered, failed = len(batch.ended("answered")), len(batch.ended(*_FAILED))
         words = {"completed": "SUCCESS", "expired": "TIMEOUT_EXCEEDED", "cancelled": "CANCELLED"}
         return {
             "id": batch.batch_id,
@@ -92,7 +88,7 @@ class MistralServed(OpenAIServed):
             "error_file": f"file-err-{batch.batch_id}" if failed else None,
             "created_at": int(batch.created_at),
             "total_requests": len(batch.items),
-            "completed_requests": len(batch.results),
+            "completed_requests": answered + failed,
             "succeeded_requests": answered,
             "failed_requests": failed,
         }
@@ -102,14 +98,14 @@ class MistralServed(OpenAIServed):
         return {"object": "list", "data": [self.state(batch) for batch in batches], "total": len(batches)}
 
 
-class XaiServed(OpenAIServed):
+class XaiServed(ServedBatches):
     """``/files`` and ``/batches`` without a status; a fifth off."""
 
     routes = routes_at("/batches", _UPLOAD, ("GET", r"/batches/([^/]+)/results$", "results"), cancel=":cancel")
 
-    def read(self, body: Mapping[str, Any], files: Mapping[str, bytes], path: str) -> Batch:
+    def read(self, body: Body, files: Mapping[str, bytes], path: str) -> Batch:
         """See ``ServedBatches.read``."""
-        return Batch(name=text_or_none(body.get("name")), items=lines_of(files, body.get("input_file_id")))
+        return Batch(body.text("name"), _lines_of(files, body))
 
     def state(self, batch: Batch) -> dict[str, Any]:
         """The state of a batch."""
@@ -121,9 +117,9 @@ class XaiServed(OpenAIServed):
             "state": {
                 "num_requests": len(batch.items),
                 "num_pending": 0 if batch.ended_at else len(batch.items),
-                "num_success": batch.count("answered"),
-                "num_error": batch.count("refused"),
-                "num_cancelled": batch.count("cancelled"),
+                "num_success": len(batch.ended("answered")),
+                "num_error": len(batch.ended("refused")),
+                "num_cancelled": len(batch.ended("cancelled")),
             },
         }
 
@@ -131,40 +127,42 @@ class XaiServed(OpenAIServed):
         """A page of batches."""
         return {"batches": [self.state(batch) for batch in batches], "pagination_token": None}
 
-    def results(self, batch: Batch, reference: str) -> Any:
+    def results(self, batch: Batch, reference: str) -> dict[str, Any]:
         """All results in one page, without requests that were given up."""
-        ended = {key: _xai_result(each) for key, each in batch.results.items() if each.given_up is None}
-        lines = [{"batch_request_id": key, "batch_result": result} for key, result in ended.items()]
+        ended = batch.ended("answered", "refused")
+        lines = [{"batch_request_id": item.custom_id, "batch_result": _xai_result(item)} for item in ended]
         return {"results": lines, "pagination_token": None}
 
 
-def name_in(body: Mapping[str, Any]) -> str | None:
+def _name_in(body: Body) -> str | None:
     """The name that llmkit gave a batch, in its metadata."""
-    return text_or_none(mapping(body.get("metadata"), "metadata").get("llmkit"))
+    return body.object("metadata").text("llmkit")
 
 
-def lines_of(files: Mapping[str, bytes], file_id: Any) -> list[Item]:
+def _lines_of(files: Mapping[str, bytes], body: Body) -> list[Item]:
     """The requests of a stored file."""
-    if file_id not in files:
-        raise Rejected(f"No such File object: {file_id}", "input_file_id")
+    file = files.get(body.text("input_file_id") or "")
+    if file is None:
+        raise Rejected(f"No such File object: {body.get('input_file_id')}", "input_file_id")
     try:
-        lines = [json.loads(line) for line in files[file_id].splitlines() if line.strip()]
+        lines = [json.loads(line) for line in file.splitlines() if line.strip()]
         return [Item(str(line["custom_id"]), str(line["url"]), line["body"]) for line in lines]
     except (ValueError, KeyError, TypeError):
         raise Rejected("The file is not JSON lines with custom_id, method, url and body.", "input_file_id") from None
 
 
-def _line(custom_id: str, result: Result) -> dict[str, Any]:
-    if result.given_up is not None:
-        error = {"code": f"batch_{result.given_up}", "message": "This request could not be executed in time."}
-        return {"id": f"batch_req_{custom_id}", "custom_id": custom_id, "response": None, "error": error}
-    response = {"status_code": result.status, "request_id": f"req_{custom_id}", "body": result.body}
-    return {"id": f"batch_req_{custom_id}", "custom_id": custom_id, "response": response, "error": None}
+def _line(item: Item) -> dict[str, Any]:
+    response = error = None
+    if item.outcome in GIVEN_UP:
+        error = {"code": f"batch_{item.outcome}", "message": "This request could not be executed in time."}
+    else:
+        response = {"status_code": item.status, "request_id": f"req_{item.custom_id}", "body": item.reply}
+    return {"id": f"batch_req_{item.custom_id}", "custom_id": item.custom_id, "response": response, "error": error}
 
 
-def _xai_result(result: Result) -> dict[str, Any]:
-    if result.outcome != "answered":
-        return {"response": None, "error": {"code": result.status, "message": result.body.get("error")}}
-    usage = result.body["usage"]
+def _xai_result(item: Item) -> dict[str, Any]:
+    if item.outcome == "refused":
+        return {"response": None, "error": {"code": item.status, "message": item.reply.get("error")}}
+    usage = item.reply["usage"]
     ticks = usage["cost_in_usd_ticks"] * 8 // 10
-    return {"response": {"chat_get_completion": {**result.body, "usage": {**usage, "cost_in_usd_ticks": ticks}}}}
+    return {"response": {"chat_get_completion": {**item.reply, "usage": {**usage, "cost_in_usd_ticks": ticks}}}}

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from llmkit.simulator.formats.body_values import Body
 from llmkit.simulator.formats.openai_dialect import THOUGHT, TOO_LONG, ServedDialect
-from llmkit.simulator.problems import Rejected
+from llmkit.simulator.problems import Rejected, Wording
 from llmkit.simulator.questions import Answer, Question
+
+_BUSY = "Service is too busy. We advise users to temporarily switch to alternative providers."
+_WORDINGS = {
+    "rate_limit": Wording(429, "Rate limit reached for requests"),
+    "quota": Wording(402, "Insufficient Balance"),
+    "auth": Wording(401, "Authentication Fails, your api key is invalid", "authentication_error"),
+    "server_error": Wording(500, "Internal Server Error"),
+    "overloaded": Wording(503, _BUSY),
+    "too_long": Wording(400, f"This model's {TOO_LONG}"),
+    "not_found": Wording(400, "Model Not Exist"),
+    "blocked": Wording(400, "Content Exists Risk"),
+    "invalid": Wording(400),
+}
 
 
 class DeepSeek(ServedDialect):
@@ -19,12 +32,12 @@ class DeepSeek(ServedDialect):
     reports_limits = False
     filters_refusals = True
 
-    def check(self, question: Question, body: Mapping[str, Any]) -> None:
+    def check(self, question: Question, body: Body) -> None:
         """JSON mode accepts no schema, and the prompt must mention JSON."""
-        form = body.get("response_format") or {}
-        if form.get("type") == "json_schema":
+        form = body.object("response_format").get("type")
+        if form == "json_schema":
             raise Rejected("This response_format type is unavailable now", "response_format")
-        if form.get("type") == "json_object" and "json" not in question.characters.lower():
+        if form == "json_object" and "json" not in question.characters.lower():
             raise Rejected("Prompt must contain the word 'json' to use 'response_format' of type 'json_object'.")
 
     def message(self, answer: Answer) -> dict[str, Any]:
@@ -44,20 +57,6 @@ class DeepSeek(ServedDialect):
 
     def error(self, rejected: Rejected, request_id: str) -> tuple[int, Any]:
         """An error in OpenAI's shape with uninformative types and codes; only the status tells errors apart."""
-        status, message = {
-            "rate_limit": (429, "Rate limit reached for requests"),
-            "quota": (402, "Insufficient Balance"),
-            "auth": (401, "Authentication Fails, your api key is invalid"),
-            "server_error": (500, "Internal Server Error"),
-            "overloaded": (503, "Service is too busy. We advise users to temporarily switch to alternative providers."),
-            "too_long": (400, f"This model's {TOO_LONG}"),
-            "not_found": (400, "Model Not Exist"),
-            "blocked": (400, "Content Exists Risk"),
-        }.get(rejected.kind, (400, ""))
-        body = {
-            "message": rejected.message or message,
-            "type": "authentication_error" if rejected.kind == "auth" else "unknown_error",
-            "param": None,
-            "code": "invalid_request_error",
-        }
+        status, message, kind, _ = rejected.worded(_WORDINGS)
+        body = {"message": message, "type": kind or "unknown_error", "param": None, "code": "invalid_request_error"}
         return status, {"error": body}

@@ -3,44 +3,45 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from llmkit.simulator.formats.batches_openai import OpenAIServed
+from llmkit.simulator.formats.body_values import Body
 from llmkit.simulator.formats.served_format import Server
 from llmkit.simulator.limiter import Limiter
-from llmkit.simulator.problems import Rejected
+from llmkit.simulator.problems import Rejected, Wording
 from llmkit.simulator.questions import Answer, Question
-from llmkit.simulator.reasoning import is_openai_reasoning_model, resolved_effort
+from llmkit.simulator.reasoning import effort_of, is_openai_reasoning_model
 
 CREATED = 1_788_220_800  # 2026-09-01
 BUSY = "The model is overloaded. Please try again later."
 TOO_LONG = "maximum context length is 128000 tokens. However, your messages resulted in more."
 THOUGHT = "Let me think about what is being asked, and what would change the answer."
 _RESPONSES_ONLY = re.compile(r"^(gpt-5-codex|gpt-5-pro|gpt-5\.\d-(codex|pro)|o\d-pro|o\d(-mini)?-deep-research)")
-_INVALID = "invalid_request_error"
-_ERRORS: Mapping[str, tuple[int, str, str | None]] = {  # status, type, code
-    "rate_limit": (429, "requests", "rate_limit_exceeded"),
-    "quota": (429, "insufficient_quota", "insufficient_quota"),
-    "auth": (401, _INVALID, "invalid_api_key"),
-    "server_error": (500, "server_error", None),
-    "overloaded": (503, "service_unavailable_error", "server_is_overloaded"),
-    "too_long": (400, _INVALID, "context_length_exceeded"),
-    "not_found": (404, _INVALID, "model_not_found"),
-    "blocked": (400, _INVALID, "invalid_prompt"),
-    "invalid": (400, _INVALID, None),
-}
-_MESSAGES = {
-    "rate_limit": "Rate limit reached for {model} in organization org-simulated on {unit}: Limit {limit}. Please try "
-    "again in {wait:.3f}s. Visit https://platform.openai.com/account/rate-limits to learn more.",
-    "quota": "You exceeded your current quota, please check your plan and billing details.",
-    "auth": "Incorrect API key provided. You can find your API key at https://platform.openai.com/api-keys.",
-    "server_error": "The server had an error while processing your request. Sorry about that!",
-    "overloaded": BUSY,
-    "too_long": f"This model's {TOO_LONG}",
-    "not_found": "The model `{model}` does not exist or you do not have access to it.",
-    "blocked": "Invalid prompt: your prompt was flagged as potentially violating our usage policy.",
-}
+INVALID = "invalid_request_error"
+_WORDINGS = {
+    "rate_limit": Wording(
+        429,
+        "Rate limit reached for {model} in organization org-simulated on {unit}: Limit {limit}. Please try again in "
+        "{wait:.3f}s. Visit https://platform.openai.com/account/rate-limits to learn more.",
+        code="rate_limit_exceeded"),
+    "quota": Wording(429, "You exceeded your current quota, please check your plan and billing details.",
+                     "insufficient_quota", "insufficient_quota"),
+    "auth": Wording(401, "Incorrect API key provided. You can find your API key at "
+                    "https://platform.openai.com/api-keys.", INVALID, "invalid_api_key"),
+    "server_error": Wording(500, "The server had an error while processing your request. Sorry about that!",
+                            "server_error"),
+    "overloaded": Wording(503, BUSY, "service_unavailable_error", "server_is_overloaded"),
+    "too_long": Wording(400, f"This model's {TOO_LONG}", INVALID, "context_length_exceeded"),
+    "not_found": Wording(404, "The model `{model}` does not exist or you do not have access to it.",
+                         INVALID, "model_not_found"),
+    "blocked": Wording(400, "Invalid prompt: your prompt was flagged as potentially violating our usage policy.",
+                       INVALID, "invalid_prompt"),
+    "invalid": Wording(400, type=INVALID),
+    "unsupported_parameter": Wording(400, type=INVALID, code="unsupported_parameter"),
+    "unsupported_value": Wording(400, type=INVALID, code="unsupported_value"),
+}  # fmt: skip
 _UNITS = {"requests": "requests per min (RPM)", "tokens": "tokens per min (TPM)", "concurrent": "requests"}
 
 
@@ -57,7 +58,7 @@ class ServedDialect(Server):
     reports_limits: ClassVar[bool] = True
     """Whether its headers say what is left of the limits."""
 
-    def check(self, question: Question, body: Mapping[str, Any]) -> None:
+    def check(self, question: Question, body: Body) -> None:
         """Raise ``Rejected`` for a request, in either format, that the provider would reject."""
 
     def version(self, model: str) -> str:
@@ -98,10 +99,8 @@ class ServedDialect(Server):
 
     def error(self, rejected: Rejected, request_id: str) -> tuple[int, Any]:
         """An error in OpenAI's words."""
-        status, kind, code = _ERRORS.get(rejected.kind, (400, _INVALID, rejected.kind))
-        message = rejected.worded(_MESSAGES, unit=_UNITS[rejected.unit])
-        kind = rejected.unit if rejected.kind == "rate_limit" else kind
-        body = {"message": message, "type": kind, "param": rejected.param, "code": code}
+        status, message, kind, code = rejected.worded(_WORDINGS, unit=_UNITS[rejected.unit])
+        body = {"message": message, "type": kind or rejected.unit, "param": rejected.param, "code": code}
         return status, {"error": body}
 
 
@@ -112,7 +111,7 @@ class OpenAI(ServedDialect):
     wait_headers = ("retry-after", "retry-after-ms")
     models = ("gpt-6-luna", "gpt-6-sol", "gpt-6.1-terra", "gpt-5.4-mini", "gpt-5.4-pro")
 
-    def check(self, question: Question, body: Mapping[str, Any]) -> None:
+    def check(self, question: Question, body: Body) -> None:
         """Pro and codex models accept no chat completions. Reasoning models accept neither ``max_tokens`` nor ``stop``,
         and temperature and top_p only at effort ``none``, or at their default of 1.
         """
@@ -127,14 +126,11 @@ class OpenAI(ServedDialect):
         elif body.get("reasoning_effort") is not None:
             message = "Unrecognized request argument supplied: reasoning_effort"
             raise Rejected(message, "reasoning_effort", kind="unsupported_parameter")
-        if not is_openai_reasoning_model(question.model) or resolved_effort(question) == "none":
-            return
-        for name in ("temperature", "top_p"):
+        for name in ("temperature", "top_p") if effort_of(question) != "none" else ():
             if body.get(name) not in (None, 1):
-                problem = (
-                    f"'{name}' does not support {body[name]} with this model. Only the default (1) value is supported."
-                )
-                raise Rejected(f"Unsupported value: {problem}", name, kind="unsupported_value")
+                problem = f"'{name}' does not support {body[name]} with this model."
+                message = f"Unsupported value: {problem} Only the default (1) value is supported."
+                raise Rejected(message, name, kind="unsupported_value")
 
     def version(self, model: str) -> str:
         """Aliases resolve to a dated snapshot."""

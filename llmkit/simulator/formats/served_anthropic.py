@@ -8,19 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from llmkit.simulator.formats.batches_anthropic import AnthropicServed, page
-from llmkit.simulator.formats.body_values import (
-    integer,
-    mapping,
-    messages_of,
-    model_of,
-    real,
-    schema_of,
-    text_of,
-    texts,
-)
+from llmkit.simulator.formats.body_values import Body, messages_of, schema_wanted, text_of
 from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, OwnFormat
 from llmkit.simulator.limiter import Limiter
-from llmkit.simulator.problems import Rejected
+from llmkit.simulator.problems import Rejected, Wording
 from llmkit.simulator.questions import Answer, Question
 
 _WITH_SAMPLING = re.compile(r"-4-[56](-|$)")  # 4.5 and 4.6; later ones reject temperature and top_p
@@ -28,6 +19,21 @@ _PREFILL = re.compile(r"-4-5(-|$)")
 _VERSIONS = ("2023-06-01", "2026-10-21")
 _NO_SAMPLING = "2026-10-21"
 _MOST_MARKS = 4
+_LIMIT = "rate_limit_error"
+_INVALID = "invalid_request_error"
+_WORDINGS = {
+    "rate_limit": Wording(
+        429, "This request would exceed your organization's rate limit of {limit} {unit} per minute.", _LIMIT
+    ),
+    "quota": Wording(429, "Your organization has reached its spend limit for this month.", _LIMIT),
+    "auth": Wording(401, "invalid x-api-key", "authentication_error"),
+    "server_error": Wording(500, "Internal server error", "api_error"),
+    "overloaded": Wording(529, "Overloaded", "overloaded_error"),
+    "too_long": Wording(400, "prompt is too long: 210000 tokens > 200000 maximum", _INVALID),
+    "not_found": Wording(404, "model: {model}", "not_found_error"),
+    "blocked": Wording(400, "Output blocked by content filtering policy", _INVALID),
+    "invalid": Wording(400, type=_INVALID),
+}
 
 
 class Anthropic(OwnFormat):
@@ -41,26 +47,23 @@ class Anthropic(OwnFormat):
     key_header = "x-api-key"
     id_headers = ("request-id",)
 
-    def read(self, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
+    def read(self, model: str, body: Body, headers: Mapping[str, str]) -> Question:
         """See ``Format.read``."""
-        output = mapping(body.get("output_config"), "output_config")
-        form = mapping(output.get("format"), "output_config.format")
-        limit = integer(body, "max_tokens")
+        limit, form = body.integer("max_tokens"), body.object("output_config").object("format")
         if limit is None:
             raise Rejected("max_tokens: Field required", "max_tokens")
-        messages = tuple(messages_of(body.get("messages")))
+        messages = messages_of(body.get("messages"))
         text_ends, marks = _caching(body)
         question = Question(
             provider=self.provider,
-            model=model_of(body),
+            model=body.model,
             system=text_of(body.get("system")),
             messages=messages,
             max_tokens=limit,
-            temperature=real(body, "temperature", most=1.0),
-            stop=texts(body.get("stop_sequences")),
-            effort=_effort(body, output),
-            schema=schema_of(form.get("schema"), "output_config.format"),
-            wants_json=form.get("type") == "json_schema",
+            temperature=body.real("temperature", most=1.0),
+            stop=body.texts("stop_sequences"),
+            effort=_effort(body),
+            schema=schema_wanted(form, form),
             marks=marks,
             text_ends=text_ends,
         )
@@ -75,42 +78,31 @@ class Anthropic(OwnFormat):
             content.append({"type": "thinking", "thinking": "", "signature": "c2ltdWxhdGVk"})
         if answer.text:
             content.append({"type": "text", "text": answer.text})
-        details = {"type": "refusal", "category": None, "explanation": answer.refusal}
-        finish = "refusal" if refused else "max_tokens" if answer.finish == "length" else "end_turn"
         return {
             "id": f"msg_{request_id}",
             "type": "message",
             "role": "assistant",
             "model": question.model,
             "content": content,
-            "stop_reason": finish,
+            "stop_reason": "refusal" if refused else "max_tokens" if answer.finish == "length" else "end_turn",
             "stop_sequence": None,
-            "stop_details": details if refused else None,
-            "usage": _usage(answer),
+            "stop_details": {"type": "refusal", "category": None, "explanation": answer.refusal} if refused else None,
+            "usage": {  # in which the input excludes tokens read from or written to the cache
+                "input_tokens": answer.input_tokens - answer.cached - answer.written,
+                "cache_creation_input_tokens": answer.written,
+                "cache_read_input_tokens": answer.cached,
+                "cache_creation": {"ephemeral_5m_input_tokens": answer.written, "ephemeral_1h_input_tokens": 0},
+                "output_tokens": answer.output_tokens,
+                "output_tokens_details": {"thinking_tokens": answer.reasoning_tokens},
+            },
         }
 
     def error(self, rejected: Rejected, request_id: str) -> tuple[int, Any]:
         """An error in Anthropic's words."""
-        status, kind, message = {
-            "rate_limit": (
-                429,
-                "rate_limit_error",
-                "This request would exceed your organization's rate limit of "
-                f"{rejected.limit} {rejected.unit} per minute.",
-            ),
-            "quota": (429, "rate_limit_error", "Your organization has reached its spend limit for this month."),
-            "auth": (401, "authentication_error", "invalid x-api-key"),
-            "server_error": (500, "api_error", "Internal server error"),
-            "overloaded": (529, "overloaded_error", "Overloaded"),
-            "too_long": (400, "invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum"),
-            "not_found": (404, "not_found_error", f"model: {rejected.model}"),
-            "blocked": (400, "invalid_request_error", "Output blocked by content filtering policy"),
-        }.get(rejected.kind, (400, "invalid_request_error", ""))
-        error: dict[str, Any] = {"type": kind, "message": rejected.message or message}
-        if rejected.kind == "quota":
-            error["details"] = {"error_code": "enforced_spend_limit_reached"}
-        body = {"type": "error", "error": error, "request_id": f"req_{request_id}"}
-        return status, body
+        status, message, kind, _ = rejected.worded(_WORDINGS)
+        details = {"details": {"error_code": "enforced_spend_limit_reached"}} if rejected.kind == "quota" else {}
+        error = {"type": kind, "message": message, **details}
+        return status, {"type": "error", "error": error, "request_id": f"req_{request_id}"}
 
     def model_list(self, models: Iterable[str]) -> dict[str, Any]:
         """The body of a list of models."""
@@ -131,22 +123,19 @@ class Anthropic(OwnFormat):
         return headers
 
 
-def _check(question: Question, body: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+def _check(question: Question, body: Body, headers: Mapping[str, str]) -> None:
     """Check sampling by API version and model, prefill, and the version header."""
     version = headers.get("anthropic-version")
+    if version is None:
+        raise Rejected("anthropic-version: header is required")
     if version not in _VERSIONS:
-        raise Rejected(
-            "anthropic-version: header is required"
-            if version is None
-            else f'anthropic-version: "{version}" is not a valid version'
-        )
+        raise Rejected(f'anthropic-version: "{version}" is not a valid version')
     sampled = [name for name in ("temperature", "top_p", "top_k") if body.get(name) is not None]
     if sampled and version >= _NO_SAMPLING:
         raise Rejected(f"{sampled[0]}: is not supported in API version {version}", sampled[0])
-    if sampled and not _WITH_SAMPLING.search(question.model):
-        unusual = [name for name in sampled if body[name] != 1]
-        if unusual:
-            raise Rejected(f"`{unusual[0]}` is deprecated for this model.", unusual[0])
+    unusual = [name for name in sampled if body[name] != 1]
+    if unusual and not _WITH_SAMPLING.search(question.model):
+        raise Rejected(f"`{unusual[0]}` is deprecated for this model.", unusual[0])
     if "temperature" in sampled and "top_p" in sampled:
         raise Rejected("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
     if question.messages[-1][0] == "assistant" and not _PREFILL.search(question.model):
@@ -167,48 +156,33 @@ def _entry(model: str) -> dict[str, Any]:
     }
 
 
-def _effort(body: Mapping[str, Any], output: Mapping[str, Any]) -> str | None:
+def _effort(body: Body) -> str | None:
     """The effort that ``thinking`` and ``output_config.effort`` imply; a budget corresponds to an effort."""
-    thinking = mapping(body.get("thinking"), "thinking")
+    thinking = body.object("thinking")
     if thinking.get("type") == "disabled":
         return "none"
-    if budget := integer(thinking, "budget_tokens", least=1024):
+    if budget := thinking.integer("budget_tokens", least=1024):
         return "low" if budget <= 2048 else "medium" if budget <= 8192 else "high"
-    effort = output.get("effort")
-    if isinstance(effort, str):
-        return effort
-    return "medium" if thinking else None
+    return body.object("output_config").text("effort") or ("medium" if thinking else None)
 
 
-def _caching(body: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _caching(body: Body) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the character positions at which the texts of a request end, and those marked for caching; a top-level
     mark applies to the end."""
     ends, marks, at = [], [], 0
-    turns = [each for each in body["messages"] if isinstance(each, Mapping)]
-    for before, content in [(0, body.get("system")), *((len(each["role"]) + 2, each.get("content")) for each in turns)]:
+    for before, content in (
+        (0, body.get("system")),
+        *((len(each["role"]) + 2, each.get("content")) for each in body["messages"]),
+    ):
         at += before
         for block in content if isinstance(content, list) else [{"text": content}]:
             at += len(text_of([block]))
             ends.append(at)
-            marks.extend([(at, mark)] if (mark := mapping(block, "content").get("cache_control")) else [])
-    if mark := body.get("cache_control"):
-        marks.append((at, mark))
-    if any(mapping(mark, "cache_control").get("type") != "ephemeral" for _, mark in marks):
+            marks.append((at, Body(block, "content").object("cache_control")))
+    marks = [(end, mark) for end, mark in (*marks, (at, body.object("cache_control"))) if mark]
+    if any(mark.get("type") != "ephemeral" for _, mark in marks):
         raise Rejected("cache_control.type: Input should be 'ephemeral'", "cache_control")
     if len(marks) > _MOST_MARKS:
-        raise Rejected(
-            f"A maximum of 4 blocks with cache_control may be provided. Found {len(marks)}.", "cache_control"
-        )
+        message = f"A maximum of 4 blocks with cache_control may be provided. Found {len(marks)}."
+        raise Rejected(message, "cache_control")
     return tuple(ends), tuple(end for end, _ in marks)
-
-
-def _usage(answer: Answer) -> dict[str, Any]:
-    """The usage; ``input_tokens`` excludes tokens read from or written to the cache."""
-    return {
-        "input_tokens": answer.input_tokens - answer.cached - answer.written,
-        "cache_creation_input_tokens": answer.written,
-        "cache_read_input_tokens": answer.cached,
-        "cache_creation": {"ephemeral_5m_input_tokens": answer.written, "ephemeral_1h_input_tokens": 0},
-        "output_tokens": answer.output_tokens,
-        "output_tokens_details": {"thinking_tokens": answer.reasoning_tokens},
-    }

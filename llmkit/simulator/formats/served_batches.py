@@ -4,53 +4,42 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 
+from llmkit.simulator.formats.body_values import Body
 from llmkit.simulator.problems import Rejected
 
 Action = Literal["answer", "list_models", "upload", "create", "poll", "cancel", "list", "results"]
-GivenUp = Literal["expired", "cancelled"]
+GIVEN_UP = ("expired", "cancelled")
+"""Outcomes of requests that were not asked."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Item:
-    """A request of a batch; ``url`` is where it would be sent on its own."""
+    """A request of a batch; ``url`` is where it would be sent on its own. Once the batch has ended: how it did for this
+    request, and unless it was given up, the status and body of the answer.
+    """
 
     custom_id: str
     url: str
     body: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """The result of a request: status and body of the answer, or why there is none."""
-
+    outcome: Literal["answered", "refused", "expired", "cancelled"] | None = None
     status: int = 0
-    body: Any = None
-    given_up: GivenUp | None = None
-
-    @property
-    def outcome(self) -> Literal["answered", "refused"] | GivenUp:
-        """Whether it was answered, ended in an error, or was given up."""
-        return self.given_up or ("answered" if 200 <= self.status < 300 else "refused")
+    reply: Any = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Batch:
-    """A batch, with its items, creation time (``created_at``, seconds since the epoch) and results, which arrive all at
-    once.
-    """
+    """A batch. Times are in seconds since the epoch; all answers arrive at once."""
 
     name: str | None
     items: Sequence[Item]
-    endpoint: str = ""
     batch_id: str = ""
     provider: str = ""
     created_at: float = 0.0
     cancelled_at: float | None = None
-    results: dict[str, Result] = field(default_factory=dict)
     ended_at: float | None = None
 
     def __post_init__(self) -> None:
@@ -60,17 +49,22 @@ class Batch:
             raise Rejected("custom_id must be unique within a batch.", "custom_id")
 
     @property
+    def endpoint(self) -> str:
+        """Where its requests would be sent on their own."""
+        return self.items[0].url
+
+    @property
     def status(self) -> Literal["in_progress", "completed", "expired", "cancelled"]:
         """Its status."""
         if self.ended_at is None:
             return "in_progress"
         if self.cancelled_at is not None:
             return "cancelled"
-        return "expired" if any(result.given_up for result in self.results.values()) else "completed"
+        return "expired" if self.ended(*GIVEN_UP) else "completed"
 
-    def count(self, outcome: str) -> int:
-        """The number of requests with this ``Result.outcome``."""
-        return sum(result.outcome == outcome for result in self.results.values())
+    def ended(self, *outcomes: str) -> Sequence[Item]:
+        """The requests with one of these outcomes."""
+        return [item for item in self.items if item.outcome in outcomes]
 
 
 Routes = Sequence[tuple[str, str, Action]]
@@ -92,9 +86,11 @@ class ServedBatches(ABC):
     """One provider's batch API."""
 
     routes: ClassVar[Routes]
+    prefix: ClassVar[str] = "batch_"
+    """How the ids of its batches begin."""
 
     @abstractmethod
-    def read(self, body: Mapping[str, Any], files: Mapping[str, bytes], path: str) -> Batch:
+    def read(self, body: Body, files: Mapping[str, bytes], path: str) -> Batch:
         """Parse a submitted batch, which has no id and no time yet, or raise ``Rejected``."""
 
     @abstractmethod

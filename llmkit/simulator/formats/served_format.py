@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
+from llmkit.simulator.formats.body_values import Body
 from llmkit.simulator.formats.served_batches import ServedBatches
 from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.problems import Rejected
@@ -73,7 +74,7 @@ class Format(ABC):
         """The format as a provider, known by this name or not, speaks it."""
 
     @abstractmethod
-    def read(self, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
+    def read(self, model: str, body: Body, headers: Mapping[str, str]) -> Question:
         """Parse a request, or raise ``Rejected``; ``model`` is the one in the URL, if the format has it there."""
 
     @abstractmethod

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from llmkit.simulator.formats.batches_gemini import GeminiServed
-from llmkit.simulator.formats.body_values import integer, mapping, real, schema_of, text_of, texts
+from llmkit.simulator.formats.body_values import Body, schema_of, text_of
 from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, OwnFormat
-from llmkit.simulator.problems import Rejected
+from llmkit.simulator.problems import Rejected, Wording
 from llmkit.simulator.questions import Answer, Question
 
 _FIELDS = frozenset(
@@ -18,6 +18,20 @@ _FIELDS = frozenset(
         "serviceTier", "labels", "model", "store",
     }
 )  # fmt: skip
+_ROLES: Mapping[str | None, str] = {"model": "assistant"}
+_EXHAUSTED, _INVALID = "RESOURCE_EXHAUSTED", "INVALID_ARGUMENT"
+_TOO_LONG = "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."
+_NOT_FOUND = "models/{model} is not found for API version v1beta, or is not supported for generateContent."
+_WORDINGS = {
+    "rate_limit": Wording(429, "You exceeded your current quota, please retry later.", _EXHAUSTED),
+    "quota": Wording(429, "You exceeded your current quota, please check your plan.", _EXHAUSTED),
+    "auth": Wording(400, "API key not valid. Please pass a valid API key.", _INVALID),
+    "server_error": Wording(500, "An internal error has occurred. Please retry.", "INTERNAL"),
+    "overloaded": Wording(503, "The model is overloaded. Please try again later.", "UNAVAILABLE"),
+    "too_long": Wording(400, _TOO_LONG, _INVALID),
+    "not_found": Wording(404, _NOT_FOUND, "NOT_FOUND"),
+    "invalid": Wording(400, type=_INVALID),
+}
 
 
 class Gemini(OwnFormat):
@@ -32,27 +46,26 @@ class Gemini(OwnFormat):
     key_header = "x-goog-api-key"
     wait_headers = ()  # the wait is in the body, as RetryInfo
 
-    def read(self, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
+    def read(self, model: str, body: Body, headers: Mapping[str, str]) -> Question:
         """See ``Format.read``."""
         fields = _camel(body)
         for name in fields:
             if name not in _FIELDS:
                 raise Rejected(f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.', name)
-        generation = _camel(mapping(fields.get("generationConfig"), "generation_config"))
+        generation = _camel(fields.object("generationConfig"))
         schema = generation.get("responseJsonSchema") or _modern(generation.get("responseSchema"))
-        json_type = generation.get("responseMimeType") == "application/json"
+        wants_json = generation.get("responseMimeType") == "application/json"
         return Question(
             provider=self.provider,
             model=model,
-            system=text_of(mapping(fields.get("systemInstruction"), "system_instruction").get("parts")),
-            messages=_messages(fields.get("contents")),
-            max_tokens=integer(generation, "maxOutputTokens"),
-            temperature=real(generation, "temperature", most=2.0),
-            seed=integer(generation, "seed", least=-(2**31)),
-            stop=texts(generation.get("stopSequences")),
-            effort=_effort(_camel(mapping(generation.get("thinkingConfig"), "thinking_config"))),
-            schema=schema_of(schema, "generation_config.response_schema") if json_type else None,
-            wants_json=json_type,
+            system=text_of(fields.object("systemInstruction").get("parts")),
+            messages=_messages(fields),
+            max_tokens=generation.integer("maxOutputTokens"),
+            temperature=generation.real("temperature", most=2.0),
+            seed=generation.integer("seed", least=-(2**31)),
+            stop=generation.texts("stopSequences"),
+            effort=_effort(_camel(generation.object("thinkingConfig"))),
+            schema=schema_of(schema, "generation_config.response_schema") if wants_json else None,
         )
 
     def write(self, question: Question, answer: Answer, request_id: str) -> dict[str, Any]:
@@ -70,25 +83,8 @@ class Gemini(OwnFormat):
 
     def error(self, rejected: Rejected, request_id: str) -> tuple[int, Any]:
         """An error in Google's words. The wait is in ``RetryInfo`` in the body rather than in a header."""
-        status, word, message = {
-            "rate_limit": (429, "RESOURCE_EXHAUSTED", "You exceeded your current quota, please retry later."),
-            "quota": (429, "RESOURCE_EXHAUSTED", "You exceeded your current quota, please check your plan."),
-            "auth": (400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key."),
-            "server_error": (500, "INTERNAL", "An internal error has occurred. Please retry."),
-            "overloaded": (503, "UNAVAILABLE", "The model is overloaded. Please try again later."),
-            "too_long": (
-                400,
-                "INVALID_ARGUMENT",
-                "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
-            ),
-            "not_found": (
-                404,
-                "NOT_FOUND",
-                f"models/{rejected.model} is not found for API version v1beta, "
-                "or is not supported for generateContent.",
-            ),
-        }.get(rejected.kind, (400, "INVALID_ARGUMENT", ""))
-        error: dict[str, Any] = {"code": status, "message": rejected.message or message, "status": word}
+        status, message, word, _ = rejected.worded(_WORDINGS)
+        error: dict[str, Any] = {"code": status, "message": message, "status": word}
         if rejected.kind in ("rate_limit", "quota"):
             error["details"] = _quota_details(rejected)
         if rejected.kind == "auth":
@@ -101,9 +97,10 @@ class Gemini(OwnFormat):
         return {"models": [_entry(model) for model in models]}
 
 
-def _camel(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _camel(body: Body) -> Body:
     """The fields by their names in camel case: protobuf's JSON may name them in snake case too, as gateways do."""
-    return {re.sub("_([a-z])", lambda found: found[1].upper(), name): value for name, value in fields.items()}
+    camel = {re.sub("_([a-z])", lambda found: found[1].upper(), name): value for name, value in body.items()}
+    return Body(camel, body.place)
 
 
 def _modern(schema: Any) -> Any:
@@ -148,15 +145,10 @@ def _entry(model: str) -> dict[str, Any]:
     }
 
 
-def _messages(contents: Any) -> tuple[tuple[str, str], ...]:
-    if not isinstance(contents, list) or not contents:
+def _messages(fields: Body) -> tuple[tuple[str, str], ...]:
+    if not (contents := fields.objects("contents")):
         raise Rejected("* GenerateContentRequest.contents: contents is not specified", "contents")
-    messages = []
-    for content in contents:
-        entry = mapping(content, "contents")
-        role = "assistant" if entry.get("role") == "model" else "user"
-        messages.append((role, text_of(entry.get("parts"))))
-    return tuple(messages)
+    return tuple((_ROLES.get(each.text("role"), "user"), text_of(each.get("parts"))) for each in contents)
 
 
 def _effort(thinking: Mapping[str, Any]) -> str | None:

@@ -6,16 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from llmkit.simulator.formats.body_values import (
-    integer,
-    mapping,
-    messages_of,
-    model_of,
-    real,
-    schema_of,
-    text_or_none,
-    texts,
-)
+from llmkit.simulator.formats.body_values import Body, messages_of, schema_wanted
 from llmkit.simulator.formats.deepseek_dialect import DeepSeek
 from llmkit.simulator.formats.mistral_dialect import Mistral
 from llmkit.simulator.formats.openai_dialect import OpenAI, ServedDialect
@@ -45,24 +36,20 @@ class Chat(OpenAIFormat):
 
     path = r"/chat/completions$"
 
-    def read(self, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
+    def read(self, model: str, body: Body, headers: Mapping[str, str]) -> Question:
         """See ``Format.read``."""
-        all_messages = messages_of(body.get("messages"))
-        limit = integer(body, "max_completion_tokens") or integer(body, "max_tokens")
-        form = mapping(body.get("response_format"), "response_format")
-        wanted = mapping(form.get("json_schema"), "response_format.json_schema")
+        messages, form = messages_of(body.get("messages")), body.object("response_format")
         question = Question(
             provider=self.server.provider,
-            model=model_of(body),
-            system="\n\n".join(text for role, text in all_messages if role in _SYSTEM),
-            messages=tuple(each for each in all_messages if each[0] not in _SYSTEM),
-            max_tokens=limit,
-            temperature=real(body, "temperature", most=2.0),
-            seed=integer(body, self.server.seed, least=-(2**63)),
-            stop=texts(body.get("stop")),
+            model=body.model,
+            system="\n\n".join(text for role, text in messages if role in _SYSTEM),
+            messages=tuple(each for each in messages if each[0] not in _SYSTEM),
+            max_tokens=body.integer("max_completion_tokens") or body.integer("max_tokens"),
+            temperature=body.real("temperature", most=2.0),
+            seed=body.integer(self.server.seed, least=-(2**63)),
+            stop=body.texts("stop"),
             effort=_effort(body),
-            schema=schema_of(wanted.get("schema"), "response_format") if form.get("type") == "json_schema" else None,
-            wants_json=form.get("type") in ("json_schema", "json_object"),
+            schema=schema_wanted(form, form.object("json_schema")),
         )
         self.server.check(question, body)
         return question
@@ -88,12 +75,11 @@ class Chat(OpenAIFormat):
         }
 
 
-def _effort(body: Mapping[str, Any]) -> str | None:
+def _effort(body: Body) -> str | None:
     """The effort in one of three places: OpenAI's, DeepSeek's switch, OpenRouter's object."""
-    if mapping(body.get("thinking"), "thinking").get("type") == "disabled":
+    if body.object("thinking").get("type") == "disabled":
         return "none"
-    effort = body.get("reasoning_effort") or mapping(body.get("reasoning"), "reasoning").get("effort")
-    return effort if isinstance(effort, str) else None
+    return body.text("reasoning_effort") or body.object("reasoning").text("effort")
 
 
 class Responses(OpenAIFormat):
@@ -101,20 +87,18 @@ class Responses(OpenAIFormat):
 
     path = r"/responses$"
 
-    def read(self, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
+    def read(self, model: str, body: Body, headers: Mapping[str, str]) -> Question:
         """See ``Format.read``."""
-        form = mapping(mapping(body.get("text"), "text").get("format"), "text.format")
-        effort = mapping(body.get("reasoning"), "reasoning").get("effort")
+        form = body.object("text").object("format")
         question = Question(
             provider=self.server.provider,
-            model=model_of(body),
-            system=text_or_none(body.get("instructions")) or "",
+            model=body.model,
+            system=body.text("instructions") or "",
             messages=_read_input(body.get("input")),
-            max_tokens=integer(body, "max_output_tokens", least=16),
-            temperature=real(body, "temperature", most=2.0),
-            effort=text_or_none(effort),
-            schema=schema_of(form.get("schema"), "text.format") if form.get("type") == "json_schema" else None,
-            wants_json=form.get("type") in ("json_schema", "json_object"),
+            max_tokens=body.integer("max_output_tokens", least=16),
+            temperature=body.real("temperature", most=2.0),
+            effort=body.object("reasoning").text("effort"),
+            schema=schema_wanted(form, form),
         )
         for name in _OF_CHAT:
             if name in body:
@@ -155,9 +139,8 @@ class Responses(OpenAIFormat):
 def _read_input(value: Any) -> tuple[tuple[str, str], ...]:
     if isinstance(value, str) and value:
         return (("user", value),)
-    if not isinstance(value, list) or not value:
-        raise Rejected("Missing required parameter: 'input'.", "input")
-    return tuple(messages_of([each for each in value if isinstance(each, Mapping) and "role" in each], "input"))
+    items = value if isinstance(value, list) else []
+    return messages_of([each for each in items if isinstance(each, Mapping) and "role" in each], "input")
 
 
 def _output(answer: Answer, request_id: str) -> list[dict[str, Any]]:
