@@ -38,12 +38,13 @@ def plot_costs(costs: pd.DataFrame, ax: axes.Axes | None = None, *, by: By = "mo
     """See :meth:`llmkit.Run.plot_costs`; ``costs`` comes from :meth:`llmkit.Run.costs` with the same ``by``."""
     ranked = costs.sort_values("estimated_cost", ascending=False, na_position="last", kind="stable")
     shown = ranked.head(MOST).iloc[::-1].assign(place=range(min(MOST, len(ranked))))
-    ax = axes_for(ax, len(shown))
+    names = map(_name, shown[columns_named(by, shown.columns, "by")].itertuples(index=False, name=None))
+    ax = named_rows(ax, list(names), "Cost (US dollars)", of=len(ranked))
     known = shown[shown["estimated_cost"].notna()].astype({"estimated_cost": float})
     wasted = known["wasted_cost"].astype(float).fillna(0)
-    ax.barh(known["place"], known["estimated_cost"] - wasted, height=0.65, color=BLUE, label="answers")
+    answers = known["estimated_cost"] - wasted
+    ax.barh(known["place"], answers, height=0.65, color=BLUE, label="answers")
     if wasted.any():
-        answers = known["estimated_cost"] - wasted
         ax.barh(known["place"], wasted, left=answers, height=0.65, color=ORANGE, label="wasted")
         legend_above(ax)
     for row in shown.to_dict("records"):
@@ -54,7 +55,6 @@ def plot_costs(costs: pd.DataFrame, ax: axes.Axes | None = None, *, by: By = "mo
         )  # fmt: skip
     ax.margins(x=0.15)
     ax.xaxis.set_major_formatter(lambda cost, _: dollars(cost))
-    finish(ax, _names(shown, by), "Cost (US dollars)", len(ranked))
     if known.empty:
         ax.set_xticks([])
     return ax
@@ -62,20 +62,19 @@ def plot_costs(costs: pd.DataFrame, ax: axes.Axes | None = None, *, by: By = "mo
 
 def plot_latency(probes: pd.DataFrame, ax: axes.Axes | None = None, *, by: By = "model") -> axes.Axes:
     """See :meth:`llmkit.Run.plot_latency`."""
-    return _boxes(_answered(probes, by), "latency_s", ax, by, "Time to answer (s)")
+    return _boxes(_answered(probes), "latency_s", ax, by, "Time to answer (s)")
 
 
 def plot_lengths(probes: pd.DataFrame, ax: axes.Axes | None = None, *, by: By = "model") -> axes.Axes:
     """See :meth:`llmkit.Run.plot_lengths`."""
-    answered = _answered(probes, by)
+    answered = _answered(probes)
     visible = answered["output_tokens"] - answered["reasoning_tokens"].fillna(0)
     return _boxes(answered.assign(length=visible), "length", ax, by, "Length of an answer (tokens)")
 
 
 def plot_cost_and_latency(probes: pd.DataFrame, ax: axes.Axes | None = None, *, by: By = "model") -> axes.Axes:
     """See :meth:`llmkit.Run.plot_cost_and_latency`."""
-    answered = _answered(probes, by)
-    groups = [(name, group) for name, group in _groups(answered, by) if group["latency_s"].notna().any()]
+    groups = [(name, group) for name, group in _groups(_answered(probes), by) if group["latency_s"].notna().any()]
     shown = groups[:MOST]
     columns = legend_columns([name for name, _ in shown], ())
     ax = axes_for(ax, 12 + len(shown) // columns // 2)
@@ -99,10 +98,7 @@ def plot_cost_and_latency(probes: pd.DataFrame, ax: axes.Axes | None = None, *, 
     _say_how_many(ax, len(groups))
     ax.update_datalim([(0, 0)])  # so that points of nearly one time or cost keep away from the edges
     ax.margins(x=0.1, y=0.2)
-    ax.set_ylim(bottom=0)
-    ax.set_xlim(left=0)
-    ax.set_xlabel("Time to answer (s, median)")
-    ax.set_ylabel("Cost of an answer (US dollars)")
+    ax.set(xlim=(0, None), ylim=(0, None), xlabel="Time to answer (s, median)", ylabel="Cost of an answer (US dollars)")
     ax.yaxis.set_major_formatter(lambda cost, _: dollars(cost))
     ax.spines[["top", "right"]].set_visible(False)
     if shown:
@@ -112,14 +108,15 @@ def plot_cost_and_latency(probes: pd.DataFrame, ax: axes.Axes | None = None, *, 
 
 def plot_shares(probes: pd.DataFrame, of: str, ax: axes.Axes | None = None, *, by: By = "model") -> axes.Axes:
     """See :meth:`llmkit.Run.plot_shares`; ``of`` is a column of ``probes``."""
-    table = share_table(_answered(probes, by), of, columns_named(by, probes.columns, "by"), most=len(COLOURS))
+    table = share_table(_answered(probes), of, columns_named(by, probes.columns, "by"), most=len(COLOURS))
     groups = list(_groups(table, by))
     shown = groups[:MOST][::-1]
     values = list(table["value"].drop_duplicates())
     labels = [shortened(str(value)) for value in values]
     names = [f"{name} (n = {rows['n'].iloc[0]:,})" for name, rows in shown]
     columns = legend_columns(labels, names)
-    ax = axes_for(ax, max(len(shown), round(len(shown) * len(values) / 3)) + len(values) // columns // 2)
+    room = max(len(shown), round(len(shown) * len(values) / 3)) + len(values) // columns // 2
+    ax = named_rows(ax, names, "Share of answers (%)", of=len(groups), room=room)
     drawn: list[Any] = []
     for number, (value, label) in enumerate(zip(values, labels, strict=True)):
         percent = 100 * pd.concat(rows[rows["value"] == value] for _, rows in shown)[["share", "low", "high"]]
@@ -135,7 +132,6 @@ def plot_shares(probes: pd.DataFrame, of: str, ax: axes.Axes | None = None, *, b
             label=label,
         )
         drawn.append(bars)
-    finish(ax, names, "Share of answers (%)", len(groups))
     ax.set_xlim(-1, 101)
     if values:
         legend_above(ax, columns, drawn)
@@ -150,7 +146,9 @@ def plot_forest(
     ``name`` holds the labels. An estimate without an interval is hollow; ``zero`` draws the line of no difference.
     """
     shown = table[table[of].notna()].head(MOST).iloc[::-1]
-    ax = axes_for(ax, len(shown))
+    names = [shortened(name) for name in shown["name"]]
+    ax = named_rows(ax, names, f"{label}, with 95% intervals", of=len(table))
+    ax.xaxis.label.set_parse_math(False)
     if zero:
         ax.axvline(0, color=GREY, linewidth=0.8, linestyle=":")
     for place, row in enumerate(shown.to_dict("records")):
@@ -158,8 +156,6 @@ def plot_forest(
         if whole:
             ax.plot([row["low"], row["high"]], [place, place], color=BLUE, linewidth=1.5)
         ax.plot([row[of]], [place], "s", color=BLUE, markersize=5, markerfacecolor=BLUE if whole else "none")
-    finish(ax, [shortened(name) for name in shown["name"]], f"{label}, with 95% intervals", len(table))
-    ax.xaxis.label.set_parse_math(False)
     return ax
 
 
@@ -169,10 +165,7 @@ def plot_power(curve: pd.DataFrame, ax: axes.Axes | None = None) -> axes.Axes:
     for number, (samples, rows) in enumerate(curve.groupby("samples")):
         colour = COLOURS[number % len(COLOURS)]
         ax.plot(rows["scenarios"], rows["power"], color=colour, label=f"{samples} sample{'' if samples == 1 else 's'}")
-    ax.set_xscale("log")
-    ax.set_ylim(0, 1.02)
-    ax.set_xlabel("Scenarios")
-    ax.set_ylabel("Power")
+    ax.set(xscale="log", ylim=(0, 1.02), xlabel="Scenarios", ylabel="Power")
     ax.spines[["top", "right"]].set_visible(False)
     legend_above(ax)
     return ax
@@ -201,15 +194,15 @@ def neutral(ax: axes.Axes) -> axes.Axes:
 
 
 def _boxes(answered: pd.DataFrame, column: str, ax: axes.Axes | None, by: By, label: str) -> axes.Axes:
-    seconds = {name: group[column].dropna().astype(float) for name, group in _groups(answered, by)}
-    values = {name: each for name, each in seconds.items() if len(each)}
-    ranked = sorted(values, key=lambda name: (float(values[name].median()), name))
+    groups = [(name, group[column].dropna().astype(float)) for name, group in _groups(answered, by)]
+    ranked = sorted((each for each in groups if len(each[1])), key=lambda each: (float(each[1].median()), each[0]))
     shown = ranked[-MOST:]
-    ax = axes_for(ax, len(shown))
+    ax = named_rows(ax, [f"{name} (n = {len(values):,})" for name, values in shown], label, of=len(ranked))
     if shown:
         ax.boxplot(
-            [values[name].to_numpy() for name in shown],
+            [values.to_numpy() for _, values in shown],
             positions=range(len(shown)),
+            manage_ticks=False,
             orientation="horizontal",
             whis=(5, 95),
             showfliers=False,
@@ -221,12 +214,10 @@ def _boxes(answered: pd.DataFrame, column: str, ax: axes.Axes | None, by: By, la
             medianprops={"color": ORANGE, "linewidth": 2},
         )
         ax.set_xlim(0, 1.05 * ax.get_xlim()[1])
-    finish(ax, [f"{name} (n = {len(values[name]):,})" for name in shown], label, len(ranked))
     return ax
 
 
-def _answered(probes: pd.DataFrame, by: By) -> pd.DataFrame:
-    columns_named(by, probes.columns, "by")
+def _answered(probes: pd.DataFrame) -> pd.DataFrame:
     return probes[probes["status"] == "ok"]
 
 
@@ -235,11 +226,6 @@ def _groups(frame: pd.DataFrame, by: By) -> list[tuple[str, pd.DataFrame]]:
     texts = [frame[name].map(str) for name in columns_named(by, frame.columns, "by")]
     levels = [text.astype(pd.CategoricalDtype(list(text.unique()), ordered=True)) for text in texts]
     return [(_name(values), group) for values, group in frame.groupby(levels, observed=True)]
-
-
-def _names(frame: pd.DataFrame, by: By) -> list[str]:
-    columns = [frame[name] for name in columns_named(by, frame.columns, "by")]
-    return [_name(values) for values in zip(*columns, strict=True)]
 
 
 def _name(values: Iterable[object]) -> str:
@@ -270,20 +256,24 @@ def axes_for(ax: axes.Axes | None, rows: int) -> axes.Axes:
     return neutral(pyplot.subplots(figsize=(6.5, height(rows)), layout="constrained")[1])
 
 
-def finish(ax: axes.Axes, names: Sequence[str], label: str, count: int) -> None:
-    """Label bars, from the lowest, and axes; names are literal text, so that a dollar sign starts no formula."""
+def named_rows(
+    ax: axes.Axes | None, names: Sequence[str], label: str, *, of: int = 0, room: int | None = None
+) -> axes.Axes:
+    """As :func:`axes_for`, with a name for each row, from the lowest, and a label below. ``of`` is how many rows there
+    are in all, ``room`` how many bars need room. Names are literal text, so that a dollar sign starts no formula."""
+    ax = axes_for(ax, len(names) if room is None else room)
     ax.set_yticks(range(len(names)), list(names))
-    ax.set_ylim(-0.6, max(len(names), 1) - 0.4)
     for text in ax.get_yticklabels():
         text.set_parse_math(False)
-    ax.set_xlabel(label)
+    ax.set(ylim=(-0.6, max(len(names), 1) - 0.4), xlabel=label)
     ax.locator_params(axis="x", nbins=5)
     ax.tick_params(axis="y", length=0)
     ax.spines[["top", "right", "left"]].set_visible(False)
     if not names:
         ax.text(0.5, 0.5, "nothing to show yet", transform=ax.transAxes, ha="center", va="center", color=GREY)
         ax.set_xticks([])
-    _say_how_many(ax, count)
+    _say_how_many(ax, of)
+    return ax
 
 
 def _say_how_many(ax: axes.Axes, count: int) -> None:

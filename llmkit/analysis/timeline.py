@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from llmkit.analysis.chart_labels import GREY, legend_above
-from llmkit.analysis.charts import BLUE, ORANGE, axes, axes_for, finish
+from llmkit.analysis.charts import BLUE, ORANGE, axes, named_rows
 from llmkit.errors import Code
 
 _LANE = 0.8
@@ -30,11 +30,10 @@ def plot_timeline(attempts: pd.DataFrame, ax: axes.Axes | None = None) -> axes.A
     """
     sent = attempts[attempts["started_at"].notna()].sort_values("started_at")
     providers = list(dict.fromkeys(sent["model"].str.split(":").str[0]))
-    ax = axes_for(ax, 3 * len(providers))
+    ax = named_rows(ax, providers[::-1], "Time since the first request (s)", room=3 * len(providers))
     if len(sent):
         _draw(ax, _placed(sent, providers))
         legend_above(ax)
-    finish(ax, providers[::-1], "Time since the first request (s)", len(providers))
     return ax
 
 

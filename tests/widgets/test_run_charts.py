@@ -83,6 +83,13 @@ def test_latencies_are_sorted_and_count_their_answers():
     assert ax.get_xlim()[0] == 0
 
 
+def test_names_that_begin_alike_are_told_apart():
+    """Two models whose names are cut to the same words have a box each, not one of them for both."""
+    names = [f"openrouter:{'a-long-name-' * 5}{end}" for end in "xy"]
+    probes = pd.DataFrame({"model": names, "status": "ok", "latency_s": [1.0, 2.0]})
+    assert len(labels(charts.plot_latency(probes))) == 2
+
+
 def test_nothing_to_show_is_said():
     """A run without an answer gives an empty figure with words, not an error."""
     ax = charts.plot_latency(pd.DataFrame({"model": [], "status": [], "latency_s": []}))
