@@ -107,6 +107,7 @@ def prepare(
         kind=row["kind"],
         name=name,
         project=project,
+        replicates=run.id,
         mode="batch-or-live" if row["settings"].get("batched") else "live",
     )
     return request, plan, pd.DataFrame(changes, columns=list(CHANGES))

@@ -310,8 +310,9 @@ class Kit:
                 default the provider chooses. ``run.probes`` says which tier served each answer.
             project: the project to charge, for :meth:`set_budget` and ``kit.costs(by="project")``.
             schema: a JSON schema or pydantic model that answers must match; its fields become columns
-                ``answer.<field>``.
-            reuse: take the latest answers bought for the same request (byte for byte) and sample. They cost nothing;
+                ``answer.<field>``. Questions of ``llmkit.question`` are answered by their type instead.
+            reuse: take the latest answers bought for the same request (byte for byte) and sample; those of a
+                :meth:`replicate` only where there are no others. They cost nothing;
                 ``reused_from`` and ``original_cost`` say where they come from. ``"only"`` asks nothing new and leaves
                 the rest pending for :meth:`resume`. Rehearsals only reuse rehearsals; of
                 colleagues' runs, only those opened here (:meth:`load`) are looked through.

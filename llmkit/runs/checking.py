@@ -212,6 +212,7 @@ class Checker:
             name=request.name,
             kind=request.kind,
             project=request.project,
+            replicates=request.replicates,
             simulated=self.reach.simulating,
             check_answer=check,
             on_event=request.on_event,
@@ -236,6 +237,12 @@ def make_plan(request: RunRequest, access: Access) -> Plan:
     scenarios = with_shared(prompts, request.system, request.followups)
     configs = choose_configs(request, params, access)
     refuse_two_systems(prompts, configs)
+    if request.schema is not None and prompts and all(each.question for each in prompts):
+        raise ValidationError(
+            "Questions of llmkit.question are answered by their type, and there is no other prompt here that schema= "
+            "could be for: leave it out, or ask them as strings or scenarios.",
+            field="schema",
+        )
     return Plan(
         scenarios=scenarios,
         configs=configs,

@@ -53,6 +53,8 @@ class RunRequest:
     options: Mapping[str, Any] = field(default_factory=dict)
     schema: Mapping[str, Any] | None = None
     project: str | None = None
+    replicates: str | None = None
+    """The id of the run of which this asks a part again."""
     service_tier: str | None = None
     reuse: Reuse = False
     reuse_within: float | None = None

@@ -33,6 +33,7 @@ class RunSpec:
     kind: str = "probe"
     budget: Decimal | None = None
     project: str | None = None
+    replicates: str | None = None
     shared_budgets: tuple[SharedBudget, ...] = ()
     estimate: Mapping[str, Any] | None = None
     simulated: bool = False
@@ -134,6 +135,7 @@ def settings_row(spec: RunSpec) -> dict[str, Any]:
         "option_seed": plan.option_seed,
         "budget": None if spec.budget is None else format(spec.budget, "f"),
         "project": spec.project,
+        "replicates": spec.replicates,
         "policy": asdict(spec.policy),
         "retry_unknown": spec.retry_unknown,
         "adaptive": spec.adaptive,

@@ -67,7 +67,7 @@ def answers(
     only_count: bool = False,
 ) -> list[StoredAnswer]:
     """The latest answer to each question that has one, by position; a question asked repeatedly gets a different answer
-    each time.
+    each time. Those of a replica only come where there are no others: it is to be compared with them, not to mix in.
     """
     columns = zip(*questions, strict=True)
     texts = "'' AS response, NULL AS usage" if only_count else "coalesce(t.response, '') AS response, t.usage"
@@ -84,7 +84,8 @@ def answers(
                 FROM numbered q JOIN intents i ON i.request_hash = q.hash AND i.turn = q.turn
                     JOIN outcomes o ON o.run_id = i.run_id AND o.position = i.position AND o.turn = i.turn
                         AND o.attempt = i.attempt
-                    JOIN runs r ON r.id = i.run_id
+                    JOIN (SELECT *, settings ->> '$.replicates' IS NOT NULL AS is_replica FROM runs) r
+                        ON r.id = i.run_id
                     JOIN run_arms a ON a.run_id = i.run_id AND a.arm = i.position % r.arms
                 WHERE o.is_answer AND NOT o.is_superseded AND r.simulated = $simulated AND a.model = q.model
                     AND coalesce(o.response, o.response_at, o.response_pieces::VARCHAR) IS NOT NULL
@@ -92,7 +93,7 @@ def answers(
                 QUALIFY place = row_number() OVER (
                     PARTITION BY q.position
                     ORDER BY q.source IS NOT DISTINCT FROM o.run_id || format('.{{:06d}}', o.position) DESC,
-                        o.ended_at DESC, o.run_id DESC, o.position
+                        r.is_replica, o.ended_at DESC, o.run_id DESC, o.position
                 )
             )
             SELECT f.position, t.probe_id AS source, {texts}, t.finish_reason, t.model_version, t.service_tier, t.cost,

@@ -42,6 +42,16 @@ def test_what_was_asked_in_batches_is_asked_in_batches_again(kit):
     assert pd.isna(tiers[models[1]])
 
 
+def test_a_study_that_is_run_again_reuses_its_own_answers(kit):
+    """A replica's, though they are later, would mix what is to be compared."""
+    study = {"prompts": ["Say aye.", "Say no."], "models": [LUNA, HAIKU], "reuse": True}
+    first = kit.run(**study).result()
+    replica = kit.replicate(first, share=1).start(budget=1).result()
+    again = kit.run(**study).result().probes
+    assert again["reused_from"].tolist() == first.probes["probe_id"].tolist()
+    assert replica.settings["replicates"] == first.id
+
+
 def test_the_same_seed_draws_the_same_scenarios(kit, run):
     """A share can be drawn again, and another one by another seed."""
     drawn = [[each.scenario_id for each in kit.replicate(run.id, 0.1, seed=seed).plan.scenarios] for seed in (1, 1, 2)]

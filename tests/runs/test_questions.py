@@ -276,6 +276,19 @@ def test_questions_that_make_no_sense_are_refused(make):
         make()
 
 
+def test_a_schema_that_would_be_for_no_prompt_is_refused(kit, sim):
+    """Questions are answered by their type, so that beside nothing else it would do nothing."""
+    choice = question.choice("Which?", ["a", "b"])
+    schema = {"type": "object", "properties": {"mood": {"type": "string"}}, "required": ["mood"]}
+    for ask in (kit.run, kit.estimate):
+        with pytest.raises(llmkit.ValidationError, match="by their type") as caught:
+            ask([choice, EACH["free"]], "openai:gpt-6-luna", schema=schema)
+        assert caught.value.field == "schema"
+    assert sim.count("requests") == 0
+    probes = kit.run([choice, "How are you?"], "openai:gpt-6-luna", schema=schema).result(60).probes
+    assert probes["answer.mood"].notna().tolist() == [False, True]
+
+
 def test_a_column_of_the_name_of_answers_is_refused(kit):
     """A gold answer that travels along needs another name."""
     with pytest.raises(llmkit.ValidationError, match="rename it"):
