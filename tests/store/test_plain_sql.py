@@ -1,6 +1,7 @@
 """What users change with plain SQL between cells, or while a kit is open, is seen, kept and recorded."""
 
 import warnings
+from datetime import UTC, datetime
 
 import duckdb
 import pandas as pd
@@ -60,6 +61,22 @@ def test_an_inserted_row_is_seen_at_the_next_read(path):
     with rebuilt(path) as kit:
         assert kit.catalog.model("openai:mine").display_name == "Still mine"
         assert kit.catalog.model("openai:mine").cost_output_per_million == 5
+
+
+def test_a_row_needs_only_what_makes_it_one(path):
+    """Of the rest the database knows what it is at first: the times are now, in UTC."""
+    before = datetime.now(UTC)
+    with llmkit.open(path, simulate=True) as kit:
+        run_sql(
+            path,
+            "INSERT INTO llm_providers (id, name, display_name, wire, base_url) "
+            "VALUES (9000, 'lab', 'Lab', 'openai_chat', 'http://127.0.0.1:9/v1')",
+            "INSERT INTO llm_models (id, provider_id, model_id, display_name) VALUES (9001, 9000, 'mine', 'Mine')",
+        )
+        provider, model = kit.catalog.provider("lab"), kit.catalog.model("lab:mine")
+        assert (provider.max_parallel_requests, provider.requests_per_minute, provider.is_enabled) == (1, 60, True)
+        assert (model.status, model.is_default, model.cost_input_per_million) == ("ACTIVE", False, None)
+        assert all(before <= entry.created_at <= datetime.now(UTC) for entry in (provider, model))
 
 
 @pytest.mark.parametrize("is_open", [True, False])
