@@ -46,10 +46,11 @@ class Comparison:
     adjusted_high, for all clusters (see :func:`llmkit.analysis.intervals.adjusted_mean`); NaN for the other levels."""
     differences: pd.DataFrame
     """One row per pair of levels: a, b, difference (a minus b), low, high, p, p_holm (corrected for all pairs), effect
-    (Cohen's d, for shares his h), n_clusters (the paired ones, or those of both levels), method."""
+    (Cohen's d, for shares his h), n (answers of both levels), n_clusters (the paired ones, or those of both levels),
+    method, and, if recorded, cost (of both)."""
     variance: pd.DataFrame
     """One row per level: by, between (variance between clusters), within (between answers of one cluster), icc (the
-    intraclass correlation); NaN without clusters of several answers."""
+    intraclass correlation), n, method and, if recorded, cost; NaN without clusters of several answers."""
 
     def plot(self, ax: axes.Axes | None = None, *, of: Literal["levels", "differences"] = "levels") -> axes.Axes:
         """A forest plot of the levels' means or of the differences, with their intervals."""
@@ -90,8 +91,8 @@ def compare(run_or_frame: HasProbes | pd.DataFrame, value: str, by: By, within: 
     return Comparison(
         value=value,
         levels=means.assign(**_adjusted(answered, share)),
-        differences=_differences(answered, share),
-        variance=pd.DataFrame([_variance(level, rows) for level, rows in answered.items()]),
+        differences=_differences(answered, levels, share),
+        variance=pd.DataFrame([_variance(level, rows, answered[level]) for level, rows in levels.items()]),
     )
 
 
@@ -147,7 +148,13 @@ def _level(level: Any, rows: pd.DataFrame, answered: pd.DataFrame, share: bool) 
     }
     if "failed" in rows:
         row["failed"] = int(rows["failed"].sum())
-    return row | ({"cost": float(rows["cost"].sum(min_count=1))} if "cost" in rows else {})
+    return row | _cost(rows)
+
+
+def _cost(*levels: pd.DataFrame) -> dict[str, float]:
+    """The known cost of levels, if costs are recorded."""
+    rows = pd.concat(levels)
+    return {"cost": float(rows["cost"].sum(min_count=1))} if "cost" in rows else {}
 
 
 def _adjusted(answered: dict[Any, pd.DataFrame], share: bool) -> dict[str, list[float]]:
@@ -167,9 +174,13 @@ def _adjusted(answered: dict[Any, pd.DataFrame], share: bool) -> dict[str, list[
     return {name: [getattr(mean, field, nan) for mean in adjusted] for name, field in columns.items()}
 
 
-def _differences(answered: dict[Any, pd.DataFrame], share: bool) -> pd.DataFrame:
-    rows = [_difference(a, b, answered[a], answered[b], share) for a, b in combinations(answered, 2)]
-    names = ["a", "b", "difference", "low", "high", "p", "p_holm", "effect", "n_clusters", "method"]
+def _differences(answered: dict[Any, pd.DataFrame], levels: dict[Any, pd.DataFrame], share: bool) -> pd.DataFrame:
+    rows = [
+        _difference(a, b, answered[a], answered[b], share) | _cost(levels[a], levels[b])
+        for a, b in combinations(answered, 2)
+    ]
+    names = ["a", "b", "difference", "low", "high", "p", "p_holm", "effect", "n", "n_clusters", "method"]
+    names += _cost(*levels.values())
     table = pd.DataFrame(rows, columns=names)
     return table.assign(p_holm=intervals.holm(table["p"].astype(float)))
 
@@ -178,15 +189,17 @@ def _difference(a: Any, b: Any, of_a: pd.DataFrame, of_b: pd.DataFrame, share: b
     clusters = (of_a["within"], of_b["within"]) if "within" in of_a else None
     result = intervals.difference(of_a["value"], of_b["value"], clusters, share=share)
     effect = intervals.effect_size(of_a["value"], of_b["value"], share=share)
-    return {"a": a, "b": b, "difference": result.estimate, "effect": effect, "n_clusters": result.n, **asdict(result)}
+    row = {**asdict(result), "n": len(of_a) + len(of_b), "n_clusters": result.n}
+    return {"a": a, "b": b, "difference": result.estimate, "effect": effect, **row}
 
 
-def _variance(level: Any, answered: pd.DataFrame) -> dict[str, Any]:
+def _variance(level: Any, rows: pd.DataFrame, answered: pd.DataFrame) -> dict[str, Any]:
     between, within = nan, nan
     if "within" in answered:
         between, within = intervals.variance_components(answered["value"], answered["within"])
     total = between + within
-    return {"by": level, "between": between, "within": within, "icc": between / total if total > 0 else nan}
+    row = {"by": level, "between": between, "within": within, "icc": between / total if total > 0 else nan}
+    return row | {"n": len(answered), "method": "analysis of variance"} | _cost(rows)
 
 
 # --- arguments ------------------------------------------------------------------------------------------------------

@@ -90,6 +90,26 @@ def test_what_is_asked_of_different_scenarios_is_not_paired():
     assert [row["low"], row["high"], row["p"]] == _approx([*result.confidence_interval(), result.pvalue])
 
 
+def test_every_table_says_how_many_answers_it_rests_on_how_and_at_what_cost():
+    """Counted by hand: answers that count, and the cost of all rows, of both levels in differences; no cost without."""
+    frame = _study().assign(estimated_cost=0.25)
+    frame.loc[frame["config"] == "wordy", "estimated_cost"] = 0.5
+    frame.loc[frame.index[frame["config"] == "terse"][:2], "score"] = np.nan
+    rows, counts = frame.groupby("config").size(), frame.groupby("config")["score"].count()
+    costs = frame.groupby("config")["estimated_cost"].sum()
+    comparison = llmkit.compare(frame, "score", "config", within="scenario_id")
+    for table in (comparison.levels, comparison.variance):
+        assert table["n"].tolist() == [counts[by] for by in table["by"]]
+        assert table["cost"].tolist() == [costs[by] for by in table["by"]]
+    pairs = comparison.differences
+    assert pairs["n"].tolist() == [counts[a] + counts[b] for a, b in zip(pairs["a"], pairs["b"], strict=True)]
+    assert pairs["cost"].tolist() == [costs[a] + costs[b] for a, b in zip(pairs["a"], pairs["b"], strict=True)]
+    assert (rows > counts).tolist() == [config == "terse" for config in rows.index]
+    assert all(table["method"].all() for table in (comparison.levels, pairs, comparison.variance))
+    without = llmkit.compare(_study(), "score", "config", within="scenario_id")
+    assert not any("cost" in table for table in (without.levels, without.differences, without.variance))
+
+
 def test_variance_components_are_those_of_the_analysis_of_variance():
     """Variance between scenarios and within them, and their intraclass correlation, as by statsmodels' ANOVA table."""
     frame = _study()
