@@ -35,10 +35,9 @@ TONES: Mapping[Tone, str] = {
     "accent": ACCENT,
 }
 MOST_ROWS = 50
-NAMES = "; min-width: 11em"
-"""Behind the width of a column of references: they break at their hyphens, not within words."""
 _NUMBER = "text-align: right; white-space: nowrap"
 _WORDS = "text-align: left; overflow-wrap: anywhere; min-width: 4em"
+_NAMES = "text-align: left; overflow-wrap: anywhere; min-width: 11em"
 
 
 def esc(text: object) -> str:
@@ -144,37 +143,40 @@ def table(
     rows: Iterable[Sequence[object]],
     *,
     right: Iterable[str] = (),
+    names: Iterable[str] = (),
     markup: Iterable[str] = (),
 ) -> str:
-    """A table. Cells are escaped except in the columns ``markup``; the columns ``right`` are right-aligned.
+    """A table, which scrolls where there is no room for it. Cells are escaped except in the columns ``markup``; the
+    columns ``right`` are right-aligned; the references in the columns ``names`` break at their hyphens, not in words.
 
     A mapping gives the columns' least widths as CSS, and the table the whole width; long names wrap, numbers never.
     """
-    names, numeric, raw = list(columns), set(right), set(markup)
-    widths = columns.values() if isinstance(columns, Mapping) else ["auto"] * len(names)
+    raw, kinds = set(markup), {**dict.fromkeys(right, _NUMBER), **dict.fromkeys(names, _NAMES)}
+    widths = columns.values() if isinstance(columns, Mapping) else ["auto"] * len(columns)
     line = f"border: none; border-bottom: 1px solid {LINE}; background: none"
     styles = [  # all but the last have padding on the right, numbers too: text may follow
-        f"{line}; padding: 3px {12 if place < len(names) else 0}px 3px 0; {_NUMBER if name in numeric else _WORDS}"
-        for place, name in enumerate(names, 1)
+        f"{line}; padding: 3px {12 if place < len(columns) else 0}px 3px 0; {kinds.get(name, _WORDS)}"
+        for place, name in enumerate(columns, 1)
     ]
     title = f"overflow-wrap: break-word; font-weight: 600; color: {QUIET}"
     head = "".join(
         f'<th scope="col" style="{style}; {title}; width: {width}">{esc(name)}</th>'
-        for name, style, width in zip(names, styles, widths, strict=True)
+        for name, style, width in zip(columns, styles, widths, strict=True)
     )
     body = "".join(
         "<tr>"
         + "".join(
             f'<td style="{style}">{cell if name in raw else esc(cell)}</td>'
-            for name, style, cell in zip(names, styles, row, strict=True)
+            for name, style, cell in zip(columns, styles, row, strict=True)
         )
         + "</tr>"
         for row in rows
     )
     whole = "; table-layout: auto; width: 100%" if isinstance(columns, Mapping) else ""
     return (
-        f'<table style="{FONT}; border-collapse: collapse; color: {TEXT}; line-height: 1.4; margin: 4px 0; '
-        f'font-variant-numeric: tabular-nums{whole}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        f'<div style="overflow-x: auto"><table style="{FONT}; border-collapse: collapse; color: {TEXT}; margin: 4px 0; '
+        f'line-height: 1.4; font-variant-numeric: tabular-nums{whole}"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
     )
 
 

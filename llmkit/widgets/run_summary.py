@@ -21,7 +21,7 @@ _TONES: Mapping[str, html.Tone] = {
     "failed": "bad",
 }
 _BAR = {"ok": html.TONES["good"], "failed": html.TONES["bad"], "skipped": html.TONES["warn"]}
-_WIDTHS = {"Model": "22%" + html.NAMES, "Progress": "auto", "Done": "48px", "Failed": "48px", "In flight": "62px",
+_WIDTHS = {"Model": "22%", "Progress": "auto", "Done": "48px", "Failed": "48px", "In flight": "62px",
            "Waiting": "60px", "Cost": "66px"}  # fmt: skip
 _WAIT_WORDS = {
     "slot": "all parallel requests are in use",
@@ -101,7 +101,7 @@ def _lines(now: Progress) -> str:
     widths = {name: width for name, width in _WIDTHS.items() if name != "In flight" or now.running}
     rows = [[cells[name] for name in widths] for cells in (_cells(*entry) for entry in models)]
     more = html.more(len(now.models) - len(models), "model")
-    return html.table(widths, rows, right=list(widths)[2:], markup=("Progress",)) + more
+    return html.table(widths, rows, right=list(widths)[2:], names=("Model",), markup=("Progress",)) + more
 
 
 def _cells(model: str, now: ModelProgress) -> dict[str, str]:

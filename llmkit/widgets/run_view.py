@@ -23,7 +23,7 @@ from llmkit.widgets.reader import Reader
 from llmkit.widgets.run_summary import kernel_ended, summary_html
 
 _EXAMPLE = 300
-_COSTS = {"Model": "auto" + html.NAMES, "Ok": "36px", "Failed": "48px", "Input": "68px", "Output": "68px",
+_COSTS = {"Model": "auto", "Ok": "36px", "Failed": "48px", "Input": "68px", "Output": "68px",
           "Cost": "70px", "Per answer": "84px"}  # fmt: skip
 _NUMBERS = tuple(_COSTS)[1:]
 _FAILURES = {"Code": "150px", "Probes": "62px", "Models": "26%", "For example": "auto"}
@@ -90,7 +90,7 @@ class RunView(Panel):
 
     def _tables(self) -> str:
         """Costs by model, and failures by code with an example each."""
-        costs = html.table(_COSTS, _cost_rows(self._costs), right=_NUMBERS)
+        costs = html.table(_COSTS, _cost_rows(self._costs), right=_NUMBERS, names=("Model",))
         parts = [html.heading("Costs", html.muted("tokens, and US dollars")), costs]
         if reused := int(self._probes["reused_from"].notna().sum()):
             had_cost = dollars(self._costs["original_cost"].sum(min_count=1))

@@ -234,13 +234,18 @@ def test_large_numbers_stay_whole(lab):
 
 
 def test_names_of_models_break_at_their_hyphens(browser, database):
-    """In a view half a screen wide, no default model's reference is cut within a word."""
+    """In a view half a screen wide, no default model's reference is cut within a word; in a narrower one, tables scroll
+    by themselves.
+    """
     with open_kit(database, simulate=True) as kit:
         handle = kit.run("How are you?")
         shown = handle.result(60).view().tables.value + summary_html(handle.run_id, handle.progress)
     page = browser.new_page(viewport={"width": 560, "height": 700})
     page.set_content(shown)
     assert page.locator("td:first-child").evaluate_all(_BROKEN) == []
+    page.set_viewport_size({"width": 400, "height": 700})
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    assert page.locator("table").evaluate_all("tables => tables.some(each => each.scrollWidth > 400)")
     page.close()
 
 
