@@ -77,6 +77,8 @@ class Estimate:
     @property
     def basis_words(self) -> str:
         """The basis as people read it."""
+        if self.basis == "reused" and not self.reused:  # with reuse="only"
+            return "nothing, for lack of stored answers"
         return ", ".join(_BASIS[part] for part in self.basis.split(", "))
 
     @property

@@ -127,9 +127,11 @@ def test_only_asks_nothing_and_resume_asks_the_rest(kit, sim, tmp_path, monkeypa
     assert (resumed.probes["status"] == "ok").all()
     assert resumed.probes["reused_from"].notna().tolist() == [True] * 4 + [False] * 4
     with llmkit.open(tmp_path / "no_keys.duckdb") as without:
+        nothing = without.estimate("hello", reuse="only")
+        assert "; based on nothing, for lack of stored answers; " in repr(nothing)
         assert without.run("hello", MODELS[:1], reuse="only").result().probes["status"].tolist() == ["pending"]
         run = without.run("hello", reuse="only").result()
-        assert without.estimate("hello", reuse="only").df["model"].tolist() == run.probes["model"].tolist()
+        assert nothing.df["model"].tolist() == run.probes["model"].tolist()
 
 
 def test_a_cancelled_run_is_resumed_with_what_it_reused(kit, sim):
