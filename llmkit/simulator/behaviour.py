@@ -72,8 +72,8 @@ def _check_latency(latency: Latency) -> None:
     if callable(latency):
         return
     bounds = latency if isinstance(latency, tuple | list) else (latency, latency)
-    numbers = all(isinstance(each, int | float) and each >= 0 for each in bounds)
-    if len(bounds) != 2 or not numbers or bounds[0] > bounds[1]:
+    are_numbers = len(bounds) == 2 and all(isinstance(each, int | float) for each in bounds)
+    if not are_numbers or not 0 <= bounds[0] <= bounds[1]:
         raise ValidationError(
             "latency is a number of seconds, a pair (shortest, longest), or a function of the request.", field="latency"
         )

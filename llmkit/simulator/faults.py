@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from llmkit.errors import ValidationError
 from llmkit.simulator.questions import fraction
@@ -93,63 +94,58 @@ class Faults:
 
     def clear(self) -> None:
         """Forget the scripts and the number of requests; the chances stay."""
-        self._scripts: dict[str, deque[Fault | None]] = {}
-        self._drawn: dict[str, int] = {}
+        self._scripts = defaultdict[str, deque[Fault | None]](deque)
+        self._drawn = Counter[str]()
 
     def set(self, chances: Mapping[str, Chance | Chances] | None) -> None:
         """Replace the chances: kind → chance for every provider, or provider → (kind → chance) for one."""
         if chances is not None and not isinstance(chances, Mapping):
             raise ValidationError("faults is a dict such as {'rate_limit': 0.1}, or None.", field="faults")
-        common: dict[str, Chance] = {}
-        special: dict[str, dict[str, Chance]] = {}
-        for name, value in (chances or {}).items():
-            if isinstance(value, Mapping):
-                special[name] = dict(value)
-            else:
-                common[name] = value
-        for kinds in (common, *special.values()):
-            _check({**common, **kinds})
-        self._common, self._special = common, special
+        given = chances or {}
+        common = {kind: chance for kind, chance in given.items() if not isinstance(chance, Mapping)}
+        special = {name: _checked(common | dict(own)) for name, own in given.items() if isinstance(own, Mapping)}
+        self._common, self._special = _checked(common), special
 
     def script(self, provider: str, faults: Iterable[FaultLike]) -> None:
         """Append faults for the provider's next requests to its script, one each; ``None`` is no fault."""
-        read = [Fault(kind=fault) if isinstance(fault, str) else fault for fault in faults]
-        self._scripts.setdefault(provider, deque()).extend(read)
+        self._scripts[provider] += [Fault(kind=fault) if isinstance(fault, str) else fault for fault in faults]
 
     def draw(self, received: Received) -> Fault | None:
         """The fault for this request; each call counts as one request of its provider."""
         provider = received.provider
-        place = self._drawn.get(provider, 0)
-        self._drawn[provider] = place + 1
-        if script := self._scripts.get(provider):
+        place = self._drawn[provider]
+        self._drawn[provider] += 1
+        if script := self._scripts[provider]:
             return script.popleft()
-        chances = {**self._common, **self._special.get(provider, {})}
-        for kind, chance in chances.items():
-            if callable(chance) and chance(received):
-                return Fault(kind=kind)
-            if isinstance(chance, Sequence) and place < len(chance) and chance[place]:
-                return Fault(kind=kind)
         luck = fraction(self._seed, "fault", provider, place)
-        for kind, chance in chances.items():
-            if isinstance(chance, int | float):
+        for kind, chance in self._special.get(provider, self._common).items():
+            if callable(chance):
+                applies = chance(received)
+            elif isinstance(chance, Sequence):
+                applies = place < len(chance) and chance[place]
+            else:
                 luck -= chance
-                if luck < 0:
-                    return Fault(kind=kind)
+                applies = luck < 0
+            if applies:
+                return Fault(kind=kind)
         return None
 
 
-def _check(chances: Mapping[str, Chance]) -> None:
+def _checked(chances: Chances) -> Chances:
+    """The chances, probabilities last."""
+    numbers = {kind: chance for kind, chance in chances.items() if isinstance(chance, int | float)}
     for kind, chance in chances.items():
         Fault(kind=kind)
-        if isinstance(chance, str) or not (isinstance(chance, int | float | Sequence) or callable(chance)):
+        if kind not in numbers and (isinstance(chance, str) or not (isinstance(chance, Sequence) or callable(chance))):
             raise ValidationError(
                 f"The chance of {kind!r} is a probability, a list of True and False, or a function.", field="faults"
             )
-    numbers = [chance for chance in chances.values() if isinstance(chance, int | float)]
-    if any(not 0 <= chance <= 1 for chance in numbers) or sum(numbers) > 1 + 1e-9:
+    if any(not 0 <= chance <= 1 for chance in numbers.values()) or sum(numbers.values()) > 1 + 1e-9:
         raise ValidationError(
-            f"Probabilities of faults lie between 0 and 1 and add up to at most 1, not {numbers}.", field="faults"
+            f"Probabilities of faults lie between 0 and 1 and add up to at most 1, not {[*numbers.values()]}.",
+            field="faults",
         )
+    return {kind: chance for kind, chance in chances.items() if kind not in numbers} | numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,18 +160,14 @@ class Delivery:
 
 def damaged(delivery: Delivery, kind: str | None) -> Delivery:
     """Apply a fault to a delivery."""
-    body = delivery.body
-    match kind:
-        case "disconnect":
-            return replace(delivery, cut_after=0)
-        case "cut":
-            return replace(delivery, cut_after=len(body) // 2)
-        case "truncated":
-            return replace(delivery, body=body[: len(body) // 2])
-        case "garbage":
-            return replace(delivery, body=_GARBAGE, headers={**delivery.headers, "content-type": "text/html"})
-        case _:
-            return delivery
+    half = len(delivery.body) // 2
+    damages: Mapping[str | None, Mapping[str, Any]] = {
+        "disconnect": {"cut_after": 0},
+        "cut": {"cut_after": half},
+        "truncated": {"body": delivery.body[:half]},
+        "garbage": {"body": _GARBAGE, "headers": {**delivery.headers, "content-type": "text/html"}},
+    }
+    return replace(delivery, **damages.get(kind, {}))
 
 
 def outcome(status: int | None, fault: str | None) -> Outcome:
