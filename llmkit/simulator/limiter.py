@@ -31,28 +31,26 @@ class Rate(ABC):
     """A limit on an amount per minute, of which at most ``limit`` can be left; times are in seconds."""
 
     def __init__(self, per_minute: int, limit: int) -> None:
-        self.per_minute, self._limit, self._used = per_minute, limit, 0.0
+        self.per_minute, self._limit = per_minute, limit
 
     def wait(self, amount: float, now: float) -> float:
         """Seconds until ``amount`` would be admitted; 0 means now. An amount above the limit waits for all of it."""
-        self._forget(now)
-        missing = self._used + min(amount, self._limit) - self._limit
+        missing = self._used(now) + min(amount, self._limit) - self._limit
         return self._until_freed(missing, now) if missing > _ROUNDING else 0.0
-
-    def take(self, amount: float, now: float) -> None:
-        """Use an amount, even if it is more than is left."""
-        self._forget(now)
-        self._used += amount
 
     def left(self, now: float) -> Left:
         """What is left."""
-        self._forget(now)
-        reset = self._until_freed(self._used, now) if self._used else 0.0
-        return Left(self.per_minute, self._limit, max(0, int(self._limit - self._used)), reset)
+        used = self._used(now)
+        reset = self._until_freed(used, now) if used else 0.0
+        return Left(self.per_minute, self._limit, max(0, int(self._limit - used)), reset)
 
     @abstractmethod
-    def _forget(self, now: float) -> None:
-        """Give back what no longer counts."""
+    def take(self, amount: float, now: float) -> None:
+        """Use an amount, even if it is more than is left."""
+
+    @abstractmethod
+    def _used(self, now: float) -> float:
+        """How much counts as used."""
 
     @abstractmethod
     def _until_freed(self, amount: float, now: float) -> float:
@@ -64,11 +62,14 @@ class TokenBucket(Rate):
 
     def __init__(self, per_minute: int, burst: int, now: float) -> None:
         super().__init__(per_minute, burst)
-        self._rate, self._at = per_minute / MINUTE, now
+        self._rate, self._taken, self._at = per_minute / MINUTE, 0.0, now
 
-    def _forget(self, now: float) -> None:
-        self._used = max(0.0, self._used - self._rate * (now - self._at))
-        self._at = now
+    def take(self, amount: float, now: float) -> None:
+        """See ``Rate.take``."""
+        self._taken, self._at = self._used(now) + amount, now
+
+    def _used(self, now: float) -> float:
+        return max(0.0, self._taken - self._rate * (now - self._at))
 
     def _until_freed(self, amount: float, now: float) -> float:
         return amount / self._rate
@@ -79,17 +80,18 @@ class Window(Rate):
 
     def __init__(self, per_minute: int, *, fixed: bool) -> None:
         super().__init__(per_minute, per_minute)
-        self._fixed = fixed
+        self._fixed, self._sum = fixed, 0.0
         self._log: deque[tuple[float, float]] = deque()  # when an amount no longer counts, and the amount
 
     def take(self, amount: float, now: float) -> None:
         """See ``Rate.take``."""
-        super().take(amount, now)
+        self._sum += amount
         self._log.append((now + MINUTE - (now % MINUTE if self._fixed else 0), amount))
 
-    def _forget(self, now: float) -> None:
+    def _used(self, now: float) -> float:
         while self._log and self._log[0][0] <= now:
-            self._used -= self._log.popleft()[1]
+            self._sum -= self._log.popleft()[1]
+        return self._sum
 
     def _until_freed(self, amount: float, now: float) -> float:
         totals = accumulate(taken for _, taken in self._log)
