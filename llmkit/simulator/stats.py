@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, Literal
+
+import numpy as np
 
 KEPT = 2_000  # requests that `Simulator.requests` remembers; a long rehearsal must not fill the memory
 MINUTE = 60.0
@@ -139,9 +140,9 @@ class Stats:
     def max_starts(self, provider: str, window: float = MINUTE) -> int:
         """The most requests of a provider that arrived within any ``window`` seconds, refused ones included."""
         with self.changed:
-            # half-open windows that start with a request: no other window can hold more
-            starts = self._starts.get(provider, [])
-            return max((bisect_left(starts, at + window) - i for i, at in enumerate(starts)), default=0)
+            starts = np.array(self._starts.get(provider, ()))
+        # half-open windows that start with a request: no other window can hold more
+        return int((np.searchsorted(starts, starts + window) - np.arange(starts.size)).max(initial=0))
 
     def wait_until(self, predicate: Callable[[], bool], timeout: float) -> bool:
         """See ``Simulator.wait_until``."""
