@@ -27,6 +27,7 @@ _IDS = (
     re.compile(r"""["'](?:\w+_)?id["']\s*:\s*["']?([\w.:/#-]+)""", re.I),
 )
 _IS_ID = re.compile(r"(^|_)id$")
+_SUGGESTIVE = {"object": ("properties", "required"), "array": ("items", "prefixItems")}
 
 
 def is_schema(value: Any) -> bool:
@@ -117,47 +118,38 @@ class _Maker:
 
     def _referred(self, reference: str) -> Mapping[str, Any]:
         node: Any = self._root
-        for step in reference.removeprefix("#").strip("/").split("/"):
-            if step:
-                node = node.get(step.replace("~1", "/").replace("~0", "~"), {})
+        for step in filter(None, reference.removeprefix("#").split("/")):
+            node = node.get(step.replace("~1", "/").replace("~0", "~"), {})
         return node if isinstance(node, Mapping) else {}
 
     def _object(self, schema: Mapping[str, Any], depth: int, place: int | None) -> dict[str, Any]:
-        properties = schema.get("properties", {})
-        required = schema.get("required", ())
-        wanted = [key for key in properties if key in required or depth < _DEEPEST // 2]
-        extra = [key for key in required if key not in properties]
-        made = {key: self.value(properties[key], key, depth + 1, place) for key in wanted}
-        return made | {key: self.value(schema.get("additionalProperties"), key, depth + 1, place) for key in extra}
+        properties, required = schema.get("properties", {}), schema.get("required", ())
+        wanted = {key: each for key, each in properties.items() if key in required or depth < _DEEPEST // 2}
+        wanted |= {key: schema.get("additionalProperties") for key in required if key not in properties}
+        return {key: self.value(each, key, depth + 1, place) for key, each in wanted.items()}
 
     def _array(self, schema: Mapping[str, Any], name: str, depth: int, place: int | None) -> list[Any]:
-        entries: list[Any] = []
         first = [self.value(each, name, depth + 1, place) for each in schema.get("prefixItems", ())]
-        length = self._length(schema, depth) - len(first)
-        for index in range(length):
-            inner = place if place is not None else index
+        entries: list[Any] = []
+        for index in range(self._length(schema, depth) - len(first)):
             for _ in range(_TRIES + 1):
-                made = self.value(schema.get("items", {}), name, depth + 1, inner)
+                made = self.value(schema.get("items", {}), name, depth + 1, index if place is None else place)
                 if made not in entries:
                     break
             if made in entries and schema.get("uniqueItems") and len(first) + len(entries) >= schema.get("minItems", 0):
                 break  # no more distinct values, as with enums
             entries.append(made)
-        if place is None and self._fault == "duplicates" and len(entries) > 1:
-            entries = [entries[0]] * len(entries)
+        if place is None and self._fault == "duplicates":
+            entries = entries[:1] * len(entries)
         if place is None and self._fault == "too_few":
             entries = entries[: len(entries) // 2]
         return first + entries
 
     def _length(self, schema: Mapping[str, Any], depth: int) -> int:
-        wanted: int = _USUAL_LENGTH
-        least: int = schema.get("minItems", 0)
-        if depth <= 1 and (asked := self._asked_length(schema)):
-            wanted = asked
-        elif depth >= _DEEPEST // 2:
-            wanted = 0
-        most: int = schema.get("maxItems", wanted)
-        return min(max(least, min(wanted, most)), _LONGEST)
+        asked = self._asked_length(schema) if depth <= 1 else 0
+        wanted: int = asked or (_USUAL_LENGTH if depth < _DEEPEST // 2 else 0)
+        least, most = schema.get("minItems", 0), schema.get("maxItems", wanted)
+        return min(max(int(least), min(wanted, int(most))), _LONGEST)
 
     def _asked_length(self, schema: Mapping[str, Any]) -> int:
         entry = self._resolved(schema.get("items", {}), 0)
@@ -222,27 +214,21 @@ _FORMATS = {
 
 def _kind(schema: Any) -> str:
     """The type of a schema: the first that is not null, or if it has none, the one that its keywords suggest."""
-    kind = schema.get("type") if isinstance(schema, Mapping) else None
+    schema = schema if isinstance(schema, Mapping) else {}
+    kind = schema.get("type")
     if isinstance(kind, list | tuple):
         kind = next((each for each in kind if each != "null"), "null")
-    if isinstance(kind, str):
-        return kind
-    if isinstance(schema, Mapping) and ("properties" in schema or "required" in schema):
-        return "object"
-    return "array" if isinstance(schema, Mapping) and ("items" in schema or "prefixItems" in schema) else "string"
+    suggested = (kind for kind, keywords in _SUGGESTIVE.items() if not schema.keys().isdisjoint(keywords))
+    return kind if isinstance(kind, str) else next(suggested, "string")
 
 
-def _merged(schemas: list[Any]) -> dict[str, Any]:
+def _merged(schemas: Sequence[Any]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for schema in (each for each in schemas if isinstance(each, Mapping)):
-        for key, value in schema.items():
-            if key == "properties":
-                merged[key] = {**merged.get(key, {}), **value}
-            elif key == "required":
-                merged[key] = [*merged.get(key, []), *value]
-            else:
-                merged[key] = value
-    return merged
+        properties = {**merged.get("properties", {}), **schema.get("properties", {})}
+        required = [*merged.get("required", ()), *schema.get("required", ())]
+        merged |= {**schema, "properties": properties, "required": required}
+    return {key: value for key, value in merged.items() if value or key not in ("properties", "required")}
 
 
 def _numbered_texts(prompt: str) -> list[tuple[str, str]]:
