@@ -117,9 +117,16 @@ class _Maker:
         return {}
 
     def _referred(self, reference: str) -> Mapping[str, Any]:
-        node: Any = self._root
-        for step in filter(None, reference.removeprefix("#").split("/")):
-            node = node.get(step.replace("~1", "/").replace("~0", "~"), {})
+        # lazy, for start-up time: most simulators never give structured answers
+        from referencing import Registry
+        from referencing.exceptions import Unresolvable
+        from referencing.jsonschema import DRAFT202012
+
+        whole = Registry().with_resource("", DRAFT202012.create_resource(self._root))
+        try:
+            node = whole.resolver().lookup(reference).contents
+        except (Unresolvable, TypeError, ValueError):
+            return {}
         return node if isinstance(node, Mapping) else {}
 
     def _object(self, schema: Mapping[str, Any], depth: int, place: int | None) -> dict[str, Any]:

@@ -163,6 +163,21 @@ def test_references_and_recursion_end():
     Draft202012Validator(schema).validate(structured(schema, "A tree", Random(1)))
 
 
+@pytest.mark.parametrize("place", ["#/properties/a/anyOf/0", "#code", "#/$defs/a%20code~1x"])
+def test_references_point_anywhere(place):
+    """Into a list, to an anchor, or to a name that is written with escapes."""
+    code = {"$anchor": "code", "enum": [7]}
+    schema = {"$defs": {"a code/x": code}, "properties": {"a": {"anyOf": [{"enum": [7]}]}, "b": {"$ref": place}}}
+    assert structured(schema, "Pick", Random(1)) == {"a": 7, "b": 7}
+
+
+@pytest.mark.parametrize("place", ["#/properties/9", "#/required/x", "#/required/0/x", "elsewhere.json", "#nowhere"])
+def test_references_to_nothing_are_words(place):
+    """A schema that refers to what is not there asks for nothing in particular."""
+    schema = {"properties": {"a": {"$ref": place}}, "required": ["a"]}
+    assert isinstance(structured(schema, "Pick", Random(1))["a"], str)
+
+
 def _schemas():
     """Schemas of the kind that people ask models for."""
     leaves = st.one_of(
