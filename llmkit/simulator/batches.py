@@ -10,7 +10,7 @@ from typing import Any
 from llmkit.simulator.formats.body_values import json_object
 from llmkit.simulator.formats.routes import Route
 from llmkit.simulator.formats.served_batches import Batch, Item
-from llmkit.simulator.problems import Rejected
+from llmkit.simulator.questions import Rejected
 from llmkit.simulator.stats import Received
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import accumulate
 from typing import Literal
 
-from llmkit.simulator.problems import Rejected
+from llmkit.simulator.questions import Rejected
 from llmkit.simulator.stats import MINUTE
 
 LimiterKind = Literal["token_bucket", "sliding_window", "fixed_window"]

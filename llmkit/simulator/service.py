@@ -19,9 +19,8 @@ from llmkit.simulator.formats.routes import Route, route, server_of
 from llmkit.simulator.formats.served_batches import Item
 from llmkit.simulator.formats.served_format import decoded, encoded
 from llmkit.simulator.limiter import Limiter
-from llmkit.simulator.problems import ProblemKind, Rejected
 from llmkit.simulator.prompt_caches import PromptCaches
-from llmkit.simulator.questions import Answer, Question, number
+from llmkit.simulator.questions import Answer, ProblemKind, Question, Rejected, number
 from llmkit.simulator.stats import Received, Stats
 
 _JSON = {"content-type": "application/json"}

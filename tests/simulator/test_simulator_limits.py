@@ -13,7 +13,7 @@ from sim_client import MODELS, ask, request_for
 from llmkit.errors import ValidationError
 from llmkit.simulator import serve
 from llmkit.simulator.limiter import Limiter, LimiterKind, Limits, TokenBucket, Window
-from llmkit.simulator.problems import Rejected
+from llmkit.simulator.questions import Rejected
 
 
 def _rush(sim, provider, n):

@@ -9,7 +9,7 @@ from sim_client import ask
 from llmkit.simulator.answers import Answers
 from llmkit.simulator.formats.body_values import Body
 from llmkit.simulator.formats.routes import FORMATS, server_of
-from llmkit.simulator.problems import Rejected
+from llmkit.simulator.questions import Rejected
 
 WORDS = """
 model messages max_tokens role content text type json_schema schema response_format format input reasoning effort

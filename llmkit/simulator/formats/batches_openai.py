@@ -8,7 +8,7 @@ from typing import Any
 
 from llmkit.simulator.formats.body_values import Body
 from llmkit.simulator.formats.served_batches import GIVEN_UP, Action, Batch, Item, ServedBatches, iso, routes_at
-from llmkit.simulator.problems import Rejected
+from llmkit.simulator.questions import Rejected
 
 _UPLOAD: tuple[str, str, Action] = ("POST", r"/files$", "upload")
 _CONTENT: tuple[str, str, Action] = ("GET", r"/files/([^/]+)/content$", "results")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmkit.simulator.problems import Rejected
+from llmkit.simulator.questions import Rejected
 from llmkit.simulator.schema_answers import is_schema
 
 

@@ -6,8 +6,7 @@ from typing import Any
 
 from llmkit.simulator.formats.body_values import Body
 from llmkit.simulator.formats.openai_dialect import THOUGHT, TOO_LONG, ServedDialect
-from llmkit.simulator.problems import Rejected, Wording
-from llmkit.simulator.questions import Answer, Question
+from llmkit.simulator.questions import Answer, Question, Rejected, Wording
 
 _BUSY = "Service is too busy. We advise users to temporarily switch to alternative providers."
 _WORDINGS = {

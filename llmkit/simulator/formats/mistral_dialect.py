@@ -8,8 +8,7 @@ from llmkit.simulator.formats.batches_openai import MistralServed
 from llmkit.simulator.formats.body_values import Body
 from llmkit.simulator.formats.openai_dialect import INVALID, THOUGHT, TOO_LONG, ServedDialect
 from llmkit.simulator.limiter import Limiter
-from llmkit.simulator.problems import Rejected, Wording
-from llmkit.simulator.questions import Answer, Question, number
+from llmkit.simulator.questions import Answer, Question, Rejected, Wording, number
 
 _WORDINGS = {
     "rate_limit": Wording(429, "Rate limit exceeded", "rate_limited", "1300"),

@@ -10,8 +10,7 @@ from llmkit.simulator.formats.batches_openai import OpenAIServed
 from llmkit.simulator.formats.body_values import Body
 from llmkit.simulator.formats.served_format import Server
 from llmkit.simulator.limiter import Limiter
-from llmkit.simulator.problems import Rejected, Wording
-from llmkit.simulator.questions import Answer, Question
+from llmkit.simulator.questions import Answer, Question, Rejected, Wording
 from llmkit.simulator.reasoning import effort_of, is_openai_reasoning_model
 
 CREATED = 1_788_220_800  # 2026-09-01

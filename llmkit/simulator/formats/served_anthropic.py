@@ -11,8 +11,7 @@ from llmkit.simulator.formats.batches_anthropic import AnthropicServed, page
 from llmkit.simulator.formats.body_values import Body, messages_of, schema_wanted, text_of
 from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, OwnFormat
 from llmkit.simulator.limiter import Limiter
-from llmkit.simulator.problems import Rejected, Wording
-from llmkit.simulator.questions import Answer, Question
+from llmkit.simulator.questions import Answer, Question, Rejected, Wording
 
 _WITH_SAMPLING = re.compile(r"-4-[56](-|$)")  # 4.5 and 4.6; later ones reject temperature and top_p
 _PREFILL = re.compile(r"-4-5(-|$)")

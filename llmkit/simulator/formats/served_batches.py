@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 
 from llmkit.simulator.formats.body_values import Body
-from llmkit.simulator.problems import Rejected
+from llmkit.simulator.questions import Rejected
 
 Action = Literal["answer", "list_models", "upload", "create", "poll", "cancel", "list", "results"]
 GIVEN_UP = ("expired", "cancelled")

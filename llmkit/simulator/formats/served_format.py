@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 from llmkit.simulator.formats.body_values import Body
 from llmkit.simulator.formats.served_batches import ServedBatches
 from llmkit.simulator.limiter import Limiter
-from llmkit.simulator.problems import Rejected
-from llmkit.simulator.questions import Answer, Question
+from llmkit.simulator.questions import Answer, Question, Rejected
 
 KEY_HEADERS = frozenset({"authorization", "x-api-key", "x-goog-api-key", "cookie", "proxy-authorization"})
 """Headers that can hold a secret; the simulator does not keep them."""

@@ -9,8 +9,7 @@ from typing import Any
 from llmkit.simulator.formats.batches_gemini import GeminiServed
 from llmkit.simulator.formats.body_values import Body, schema_of, text_of
 from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, OwnFormat
-from llmkit.simulator.problems import Rejected, Wording
-from llmkit.simulator.questions import Answer, Question
+from llmkit.simulator.questions import Answer, Question, Rejected, Wording
 
 _FIELDS = frozenset(
     {

@@ -12,8 +12,7 @@ from llmkit.simulator.formats.mistral_dialect import Mistral
 from llmkit.simulator.formats.openai_dialect import OpenAI, ServedDialect
 from llmkit.simulator.formats.served_format import Format
 from llmkit.simulator.formats.xai_dialect import Xai
-from llmkit.simulator.problems import Rejected
-from llmkit.simulator.questions import Answer, Question
+from llmkit.simulator.questions import Answer, Question, Rejected
 
 DIALECTS: Mapping[str, type[ServedDialect]] = {"openai": OpenAI, "xai": Xai, "deepseek": DeepSeek, "mistral": Mistral}
 """Dialects by provider; all others speak OpenAI's formats without changes."""

@@ -7,8 +7,7 @@ from typing import Any
 from llmkit.simulator.formats.batches_openai import XaiServed
 from llmkit.simulator.formats.body_values import Body
 from llmkit.simulator.formats.openai_dialect import BUSY, THOUGHT, ServedDialect
-from llmkit.simulator.problems import Rejected, Wording
-from llmkit.simulator.questions import Answer, Question
+from llmkit.simulator.questions import Answer, Question, Rejected, Wording
 
 # Ticks (1e-10 US dollars) per token: input, cached input, output. 10,000 ticks per token are 1 US dollar per million.
 # Prices as listed in November 2026; a rehearsal needs plausible ones, not current ones.
