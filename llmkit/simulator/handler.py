@@ -9,7 +9,7 @@ from functools import partial
 from aiohttp import web
 
 from llmkit.simulator.faults import Delivery
-from llmkit.simulator.formats.routes import Route, route
+from llmkit.simulator.formats.routes import route, unknown_url
 from llmkit.simulator.formats.served_format import KEY_HEADERS, decoded, encoded
 from llmkit.simulator.service import Service
 from llmkit.simulator.stats import Received
@@ -41,11 +41,20 @@ async def _handle(service: Service, request: web.Request) -> web.StreamResponse:
     headers = {name.lower(): value for name, value in request.headers.items()}
     target = route(request.method, request.path, headers)
     if target is None:
-        body = {"error": {"message": f"Unknown request URL: {request.method} {request.path}.", "code": None}}
+        body = unknown_url(f"{request.method} {request.path}")
         return web.Response(status=404, body=encoded(body), content_type="application/json")
     raw = await request.read()
-    # take the time after the last await, so that arrivals are in order
-    received = _received(request, target, headers, raw, service.now())
+    received = Received(
+        provider=target.provider,
+        path=request.path,
+        method=request.method,
+        headers={name: value for name, value in headers.items() if name not in KEY_HEADERS},
+        body=decoded(raw),
+        at=service.now(),  # after the last await, so that arrivals are in order
+        probe=headers.get("x-llmkit-probe"),
+        turn=headers.get("x-llmkit-turn"),
+        sample=headers.get("x-llmkit-sample"),
+    )
     delivery = await service.respond(target, received, raw, has_key=target.takes_key(headers, request.query))
     if delivery.cut_after is not None:
         return await _cut(request, delivery, delivery.cut_after)
@@ -64,17 +73,3 @@ async def _cut(request: web.Request, delivery: Delivery, after: int) -> web.Stre
         # close() flushes what was written; abort() shows as a reset
         transport.close() if after else transport.abort()
     return response
-
-
-def _received(request: web.Request, target: Route, headers: dict[str, str], raw: bytes, at: float) -> Received:
-    return Received(
-        provider=target.provider,
-        path=request.path,
-        method=request.method,
-        headers={name: value for name, value in headers.items() if name not in KEY_HEADERS},
-        body=decoded(raw),
-        at=at,
-        probe=headers.get("x-llmkit-probe"),
-        turn=headers.get("x-llmkit-turn"),
-        sample=headers.get("x-llmkit-sample"),
-    )

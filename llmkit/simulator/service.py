@@ -15,7 +15,7 @@ from llmkit.simulator.batches import Batches
 from llmkit.simulator.behaviour import Behaviour
 from llmkit.simulator.faults import UNDELIVERED, Delivery, Fault, Faults, damaged, outcome
 from llmkit.simulator.formats.body_values import json_object
-from llmkit.simulator.formats.routes import Route, route, server_of
+from llmkit.simulator.formats.routes import Route, route, server_of, unknown_url
 from llmkit.simulator.formats.served_batches import Item
 from llmkit.simulator.formats.served_format import decoded, encoded
 from llmkit.simulator.limiter import Limiter
@@ -36,6 +36,7 @@ class Visit:
     route: Route
     received: Received
     request_id: str
+    in_batch: bool = False
     fault: Fault | None = None
 
     @property
@@ -94,9 +95,9 @@ class Service:
             self._count(visit, delivery)
         return delivery
 
-    def _visit(self, route: Route, received: Received) -> Visit:
+    def _visit(self, route: Route, received: Received, *, in_batch: bool = False) -> Visit:
         self._arrivals += 1
-        return Visit(route, received, f"{number(self._seed, 'request', self._arrivals):016x}")
+        return Visit(route, received, f"{number(self._seed, 'request', self._arrivals):016x}", in_batch)
 
     def _managed(self, visit: Visit, raw: bytes) -> Delivery:
         """The response to a request for a list of models, or about batches."""
@@ -122,8 +123,7 @@ class Service:
         """Process a request of a batch like any other, but without limits and cut connections."""
         target = route("POST", f"/{provider}{item.url}", {})
         if target is None or target.action != "answer":
-            reply = {"error": {"message": f"Unknown request URL: {item.url}.", "code": None}}
-            item.outcome, item.status, item.reply = "refused", 404, reply
+            item.outcome, item.status, item.reply = "refused", 404, unknown_url(item.url)
             return
         received = Received(
             provider=provider,
@@ -135,7 +135,7 @@ class Service:
             probe=item.custom_id,
         )
         self.stats.arrived(provider, None)
-        visit, delivery = self._visit(target, received), None
+        visit, delivery = self._visit(target, received, in_batch=True), None
         visit.fault = self.faults.draw(received)
         if visit.kind in UNDELIVERED:
             visit.fault = Fault(kind="server_error")
@@ -187,7 +187,8 @@ class Service:
             return replace(delivery, status=200) if kind == "error_200" else delivery
         answer = self._answer_to(question, kind)
         self.stats.billed(visit.received, answer.input_tokens, answer.output_tokens)
-        self._limiter(question.provider).spend(answer.output_tokens, self.now())
+        if not visit.in_batch:
+            self._limiter(question.provider).spend(answer.output_tokens, self.now())
         return damaged(self._good(visit, visit.route.format.write(question, answer, visit.request_id)), kind)
 
     def _answer_to(self, question: Question, kind: str | None) -> Answer:

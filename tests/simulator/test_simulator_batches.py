@@ -157,6 +157,16 @@ def test_a_batch_is_found_in_the_list(sim, catalog, reference):
     )
 
 
+def test_a_batch_leaves_the_limits_of_other_requests_alone(sim, catalog):
+    """Neither its requests nor the tokens of its answers count towards what is allowed in a minute."""
+    account = Account(sim, catalog, "openai:gpt-6-luna")
+    sim.set(batch_delay=0, rpm=100, burst=100, tpm=100_000)
+    ended = account.send(account.api.poll(account.submit(3).batch_id))
+    assert sim.count("output_tokens") > 0
+    left = [ended.headers[f"x-ratelimit-remaining-{unit}"] for unit in ("requests", "tokens")]
+    assert left == ["100", "100000"]
+
+
 @pytest.mark.parametrize("reference", MODELS)
 def test_what_is_not_there_or_not_allowed_is_a_failure(sim, catalog, reference):
     """An unknown batch and a wrong body are failures with a code, never exceptions."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from llmkit.simulator.formats.served_anthropic import Anthropic
@@ -62,6 +63,11 @@ def route(method: str, path: str, headers: Mapping[str, str]) -> Route | None:
             if verb == method and (match := re.search(pattern, path)):
                 return Route(each, action, next(iter(match.groups()), ""))
     return None
+
+
+def unknown_url(url: str) -> dict[str, Any]:
+    """The body of the 404 where there is no route."""
+    return {"error": {"message": f"Unknown request URL: {url}.", "code": None}}
 
 
 def base_path(provider: str) -> str:
