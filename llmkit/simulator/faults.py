@@ -71,8 +71,10 @@ class Fault:
 
 # with these, or no fault, the whole answer is delivered with a text
 USABLE = frozenset({None, "raw", "slow", "malformed_json", "too_few", "duplicates"})
-# faults of a connection, which cannot occur in a batch
-UNDELIVERED = frozenset({"timeout", "disconnect_before", "disconnect", "cut", "garbage", "truncated", "raw"})
+# faults of a connection or of its whole response, which cannot occur in a batch
+OF_CONNECTIONS = frozenset(
+    {"error_200", "timeout", "disconnect_before", "disconnect", "cut", "garbage", "truncated", "raw"}
+)
 _GARBAGE = b"<!doctype html><html><head><title>502 Bad Gateway</title></head><body>502 Bad Gateway</body></html>"
 Chance = float | Sequence[bool] | Callable[[Received], bool]
 Chances = Mapping[str, Chance]

@@ -13,7 +13,7 @@ from typing import Any, get_args
 from llmkit.simulator.answers import Answers, input_tokens
 from llmkit.simulator.batches import Batches
 from llmkit.simulator.behaviour import Behaviour
-from llmkit.simulator.faults import UNDELIVERED, Delivery, Fault, Faults, damaged, outcome
+from llmkit.simulator.faults import OF_CONNECTIONS, Delivery, Fault, Faults, damaged, outcome
 from llmkit.simulator.formats.body_values import json_object
 from llmkit.simulator.formats.routes import Route, route, server_of, unknown_url
 from llmkit.simulator.formats.served_batches import Item
@@ -137,7 +137,7 @@ class Service:
         self.stats.arrived(provider, None)
         visit, delivery = self._visit(target, received, in_batch=True), None
         visit.fault = self.faults.draw(received)
-        if visit.kind in UNDELIVERED:
+        if visit.kind in OF_CONNECTIONS:
             visit.fault = Fault(kind="server_error")
         if visit.kind == "expired":
             item.outcome = "expired"

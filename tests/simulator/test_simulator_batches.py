@@ -18,6 +18,7 @@ from llmkit.errors import Code
 from llmkit.providers.wires import BatchItem, BatchState, wire_for
 from llmkit.providers.wires.openai_batches import XaiBatches
 from llmkit.records import Call, Completion, Failure, HttpResponse, Message, Params, Request
+from llmkit.simulator import FAULTS
 
 MODELS = (
     "openai:gpt-6-luna", "openai:gpt-5.4-pro", "anthropic:claude-haiku-5-5", "google:gemini-3.8-flash",
@@ -121,6 +122,19 @@ def test_requests_of_a_batch_fail_as_they_would_alone(sim, catalog, reference):
         "id-3": Code.CONTEXT_TOO_LONG,
         "id-4": Code.SERVER_ERROR,
     }
+
+
+@pytest.mark.parametrize("reference", MODELS)
+def test_every_fault_of_a_batch_is_told(sim, catalog, reference):
+    """Whatever befalls its requests, the results can be downloaded and each is a completion or a failure."""
+    account = Account(sim, catalog, reference)
+    sim.set(batch_delay=0)
+    sim.script(account.model.provider, FAULTS)
+    state = account.state(account.submit(len(FAULTS)).batch_id)
+    results = account.results(state)
+    told = {kind: results.get(f"id-{number}", state.unanswered) for number, kind in enumerate(FAULTS)}
+    assert all(isinstance(each, Completion | Failure) for each in told.values())
+    assert told["error_200"].code == told["server_error"].code == Code.SERVER_ERROR
 
 
 @pytest.mark.parametrize("reference", MODELS)
