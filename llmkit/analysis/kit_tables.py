@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -44,40 +44,38 @@ class RunList(pd.DataFrame):
 
 def budget_table(standings: Iterable[Standing]) -> pd.DataFrame:
     """One row per budget, in US dollars; see :meth:`llmkit.Kit.budgets`."""
-    return pd.DataFrame(map(_budget, standings), columns=list(_BUDGETS)).astype(_BUDGETS)
+    rows = [
+        {
+            "scope": budget.scope,
+            "provider": budget.provider,
+            "amount": budget.amount,
+            "spent": account.spent,
+            "reserved": account.reserved,
+            "left": account.left,
+            "share": account.spent / budget.amount if budget.amount else None,
+            "alert_at": budget.alert_at,
+            "is_alert": account.has_reached(budget.alert_at),
+        }
+        for budget, account in standings
+    ]
+    return pd.DataFrame(rows, columns=list(_BUDGETS)).astype(_BUDGETS)
 
 
-def _budget(now: Standing) -> dict[str, object]:
-    budget, account = now
-    return {
-        "scope": budget.scope,
-        "provider": budget.provider,
-        "amount": float(budget.amount),
-        "spent": float(account.spent),
-        "reserved": float(account.reserved),
-        "left": float(account.left),
-        "share": float(account.spent / budget.amount) if budget.amount else None,
-        "alert_at": float(budget.alert_at),
-        "is_alert": account.has_reached(budget.alert_at),
-    }
-
-
-def refuse_chosen_mode(options: Collection[str]) -> None:
-    """Refuse options that would select one of the compared modes."""
+def mode_table(
+    estimate: Callable[..., pd.DataFrame], models: Sequence[Any] | None, options: Collection[str]
+) -> pd.DataFrame:
+    """One row per model and mode that it supports; ``estimate(models, **mode)`` gives the rows of one or several
+    (``None``: the default ones) in a mode, with ``options``, which must not choose one."""
     for name in sorted({"mode", "service_tier"}.intersection(options)):
         raise ValidationError(
             f"plan_modes compares {', '.join(MODES)}: leave {name} out, or use kit.estimate(..., {name}=...) for one.",
             field=name,
         )
-
-
-def mode_table(models: Iterable[Any], estimate: Callable[..., pd.DataFrame]) -> pd.DataFrame:
-    """One row per model and mode that it supports; ``estimate(model, **options)`` gives the rows of one."""
-    frames = []
-    for model in models:
-        for mode, options in MODES.items():
+    together, frames = estimate(models), []
+    for model in models or together["model"]:
+        for mode, how in MODES.items():
             try:
-                frames.append(estimate(model, **options).assign(mode=mode))
+                frames.append(estimate(model, **how).assign(mode=mode))
             except LlmkitError:
                 if mode == "live":  # the mode is not what is wrong
                     raise
@@ -95,7 +93,7 @@ def _estimate(row: Mapping[str, Any]) -> dict[str, Any]:
     estimate, low, high = (None if text is None else Decimal(text) for text in told)
     inside = None if actual is None or low is None or high is None else low <= actual <= high
     return {
-        **{name: row[name] for name in ("run_id", "name", "started_at", "model", "probes", "ok")},
+        **row,
         "estimate": estimate,
         "low": low,
         "high": high,

@@ -244,13 +244,11 @@ class Kit:
             ValidationError: ``options`` already choose a mode or service tier.
             LlmkitError: as :meth:`estimate` does.
         """
-        analysis.refuse_chosen_mode(options)
         ready = inputs.as_scenarios(prompts)
-        each = None if models is None else runs.each_model(models)
-        together = self.estimate(ready, each, samples, **options)
         return analysis.mode_table(
-            each or together.df["model"].tolist(),
-            lambda model, **how: self.estimate(ready, model, samples, **options, **how).df,
+            lambda some, **how: self.estimate(ready, some, samples, **options, **how).df,
+            None if models is None else runs.each_model(models),
+            options,
         )
 
     def run(
