@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from importlib.metadata import version
-from itertools import groupby
 from typing import Any
 
 from llmkit.analysis.markdown import plain, table, verbatim
@@ -25,16 +24,9 @@ BLANK = "______"
 
 _NAMED = 10
 """The most scenario ids listed above a prompt that they share."""
-_COST_HEAD = (
-    "Configuration",
-    "Probes",
-    "Answered",
-    "Failed",
-    "Not asked",
-    "Input tokens",
-    "Output tokens",
-    "US dollars",
-)
+_COUNTS = {"Probes": "probes", "Answered": "ok", "Failed": "failed", "Not asked": "unasked",
+           "Input tokens": "input_tokens", "Output tokens": "output_tokens"}  # fmt: skip
+"""The columns of the table of costs, by their headings."""
 _AUTHOR = (
     "Research question and hypotheses",
     "Preregistration",
@@ -101,7 +93,7 @@ def report(store: Store, run_id: str) -> str:
         table(("Item", "In this study"), checklist),
         "## Costs",
         f"In all: {plain(facts.cost)}, at the prices in force when each request was made.",
-        table(_COST_HEAD, map(_cost_row, facts.configs)),
+        table(("Configuration", *_COUNTS, "US dollars"), map(_cost_row, facts.configs)),
         "## Appendix: what was asked",
         *_appendix(facts.plan),
     )
@@ -153,10 +145,10 @@ def _dates(facts: _Facts) -> str:
 
 def _served(facts: _Facts) -> str:
     """Each model with the versions that its provider reported."""
-    groups = groupby(facts.versions, key=lambda each: each["model"])
-    versions = {model: "served as " + ", ".join(map(served, rows)) for model, rows in groups}
+    versions = served(facts.versions)
+    told = {model: f"served as {', '.join(each)}" for model, each in versions.items()}
     return "; ".join(
-        f"{model.reference}, {versions.get(model.reference, 'no version reported')}" for model in facts.plan.models
+        f"{each.reference}, {told.get(each.reference, 'no version reported')}" for each in facts.plan.models
     )
 
 
@@ -250,8 +242,7 @@ def _known(facts: _Facts) -> Iterable[tuple[str, str]]:
 
 
 def _cost_row(each: Mapping[str, Any]) -> list[object]:
-    names = ("probes", "ok", "failed", "unasked", "input_tokens", "output_tokens")
-    counts = ["–" if each[name] is None else f"{each[name]:,}" for name in names]
+    counts = ["–" if each[name] is None else f"{each[name]:,}" for name in _COUNTS.values()]
     return [each["config"], *counts, billed(each["cost"], each["unpriced"] + each["maybe_billed"], exact=True)]
 
 

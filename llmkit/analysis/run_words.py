@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import groupby
 from typing import Any
 
 from llmkit.money.amounts import billed
@@ -33,17 +32,20 @@ def in_words(row: Mapping[str, Any], status: str, tally: Mapping[str, Any], note
 
 def version_notes(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """A sentence per model that was served in more than one version; ``rows`` come from ``totals.versions``."""
-    notes = []
-    for model, group in groupby(rows, key=lambda row: row["model"]):
-        versions = list(map(served, group))
-        if len(versions) > 1:
-            notes.append(f"{model} was served in {len(versions)} versions: {'; '.join(versions)}.")
-    return notes
+    return [
+        f"{model} was served in {len(versions)} versions: {'; '.join(versions)}."
+        for model, versions in served(rows).items()
+        if len(versions) > 1
+    ]
 
 
-def served(row: Mapping[str, Any]) -> str:
-    """A version of a model: how many answers it gave, and when; ``row`` comes from ``totals.versions``."""
-    return f"{row['version']} ({counted(row['answers'], 'answer')}, {period(row['first'], row['last'])})"
+def served(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """The versions of each model: how many answers each gave, and when; ``rows`` come from ``totals.versions``."""
+    versions: dict[str, list[str]] = {}
+    for row in rows:
+        words = f"{row['version']} ({counted(row['answers'], 'answer')}, {period(row['first'], row['last'])})"
+        versions.setdefault(row["model"], []).append(words)
+    return versions
 
 
 def period(first: datetime, last: datetime) -> str:
