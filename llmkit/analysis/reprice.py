@@ -17,6 +17,12 @@ from llmkit.records import CostSource, Price, Usage, price_on, source_of_sum
 from llmkit.records.checks import texts
 from llmkit.store import CatalogState, Store, queries, run_rows, totals
 
+COLUMNS = [
+    "probe_id", "scenario_id", "sample", "status", "model", "priced_as", "cost_before", "cost_after", "difference",
+    "source_before", "source",
+]  # fmt: skip
+TOTALS = {"total": "cost_after", "total_before": "cost_before", "difference": "difference"}
+
 
 def reprice(
     store: Store, run_id: str, *, as_of: datetime | date | str | None = None, model: str | None = None
@@ -80,7 +86,7 @@ def _frame(
         after, source = costs.get(probe["probe_id"], (before, probe["cost_source"]))
         rows.append(
             {
-                **{name: probe[name] for name in ("probe_id", "scenario_id", "sample", "status", "model")},
+                **probe,
                 "priced_as": tariff(probe["model"], datetime.now(UTC)).model,
                 "cost_before": before,
                 "cost_after": after,
@@ -90,20 +96,7 @@ def _frame(
             }
         )
     frame = pd.DataFrame(rows, columns=COLUMNS)
-    totals = {name: _known(row[column] for row in rows) for name, column in TOTALS.items()}
+    known = {name: frame[column].dropna() for name, column in TOTALS.items()}
     frame = frame.astype(dict.fromkeys(TOTALS.values(), "float64"))
-    frame.attrs.update(totals)
+    frame.attrs |= {name: None if amounts.empty else pricing.total(amounts) for name, amounts in known.items()}
     return frame
-
-
-def _known(amounts: Iterable[Decimal | None]) -> Decimal | None:
-    """The sum of the known amounts; ``None`` when there are none."""
-    known = [amount for amount in amounts if amount is not None]
-    return pricing.total(known) if known else None
-
-
-COLUMNS = [
-    "probe_id", "scenario_id", "sample", "status", "model", "priced_as", "cost_before", "cost_after", "difference",
-    "source_before", "source",
-]  # fmt: skip
-TOTALS = {"total": "cost_after", "total_before": "cost_before", "difference": "difference"}
