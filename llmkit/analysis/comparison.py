@@ -102,7 +102,8 @@ def answers_by_level(
     """Return, by level, the answers that count and all rows, as tables with ``value`` and, if any, ``within``,
     ``failed`` and ``cost``; and whether all values are 0 or 1. Arguments and errors are those of :func:`compare`."""
     frame = _frame(run_or_frame)
-    column, share = _numbers(_column(frame, value, "value"), value)
+    (column,) = _columns(frame, [value], "value")
+    column, share = _numbers(column, value)
     data = pd.DataFrame({"by": _key(frame, by, "by"), "value": column})
     if "status" in frame:
         data["failed"] = frame["status"].astype(object) != "ok"
@@ -216,22 +217,21 @@ def _frame(run_or_frame: Any) -> pd.DataFrame:
     return frame.reset_index(drop=True)
 
 
-def _column(frame: pd.DataFrame, name: str, field: str) -> pd.Series[Any]:
-    columns_named([name], frame.columns, field)
-    if (alike := list(frame.columns).count(name)) > 1:
-        raise ValidationError(f"{alike} columns are called {name!r}: rename or drop the others.", field=field)
-    column: pd.Series[Any] = frame[name]
-    return column
+def _columns(frame: pd.DataFrame, names: By | list[Any], field: str) -> list[pd.Series[Any]]:
+    listed = columns_named(names, frame.columns, field)
+    for name in listed:
+        if (alike := list(frame.columns).count(name)) > 1:
+            raise ValidationError(f"{alike} columns are called {name!r}: rename or drop the others.", field=field)
+    return [frame[name] for name in listed]
 
 
 def _key(frame: pd.DataFrame, names: By, field: str) -> pd.Series[Any]:
     """The level of each row: the column's own values, or the joined texts of several columns."""
-    listed = columns_named(names, frame.columns, field)
-    columns = [_column(frame, name, field) for name in listed]
-    for name, column in zip(listed, columns, strict=True):
+    columns = _columns(frame, names, field)
+    for column in columns:
         if missing := int(column.isna().sum()):
             raise ValidationError(
-                f"{missing} row{'s have' if missing > 1 else ' has'} no value in the column {name!r}: "
+                f"{missing} row{'s have' if missing > 1 else ' has'} no value in the column {column.name!r}: "
                 "leave them out, or fill in a word for it.",
                 field=field,
             )

@@ -135,17 +135,10 @@ def design(
 
 def _curve(spread: Spread, detect: float, most: int, price: Decimal | None) -> pd.DataFrame:
     counts = sorted({int(count) for count in np.geomspace(2, max(4, 2 * most), 25)})
-    rows = [
-        {
-            "scenarios": count,
-            "samples": samples,
-            "power": _power(spread, count, samples, detect),
-            "cost": np.nan if price is None else float(price * count * samples),
-        }
-        for samples in SAMPLES
-        for count in counts
-    ]
-    return pd.DataFrame(rows)
+    sizes = [(count, samples) for samples in SAMPLES for count in counts]
+    power = [_power(spread, *size, detect) for size in sizes]
+    cost = [np.nan if price is None else float(price * count * samples) for count, samples in sizes]
+    return pd.DataFrame(sizes, columns=["scenarios", "samples"]).assign(power=power, cost=cost)
 
 
 def _power(spread: Spread, scenarios: int, samples: int, detect: float) -> float:
