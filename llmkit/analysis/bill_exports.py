@@ -59,8 +59,9 @@ class BillLine:
 def read_bill(source: Any) -> list[BillLine]:
     """Read the lines of an export: a path to a CSV or JSON file, or its table as a DataFrame."""
     rows = _records(source)
-    copies = Counter(json.dumps(row, sort_keys=True, default=str) for row in rows)
-    return [_line(row, copies[json.dumps(row, sort_keys=True, default=str)]) for row in rows]
+    texts_of = [json.dumps(row, sort_keys=True, default=str) for row in rows]
+    copies = Counter(texts_of)
+    return [_line(row, copies[text]) for row, text in zip(rows, texts_of, strict=True)]
 
 
 def _records(source: Any) -> list[Mapping[str, Any]]:
@@ -119,21 +120,16 @@ def _with_amount(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _line(row: Mapping[str, Any], copies: int) -> BillLine:
-    day = _first(row, _DAYS)
-    if day is None:
-        raise ValidationError(
-            f"This is not an export that llmkit knows: a line has the columns {', '.join(row)}, and none of "
-            f"{', '.join(_DAYS)}.",
-            field="path_or_frame",
-        )
-    model = _first(row, _MODELS)
-    amount, usage = _amount(row), _usage(row)
+    known = {name: value for name, value in row.items() if value is not None and value == value and str(value).strip()}
+    day, model = _first(known, _DAYS), _first(known, _MODELS)
+    amount, usage = (None, None) if day is None else (_amount(known), _usage(known))
     if amount is None and usage is None:
         raise ValidationError(
-            f"This is not an export that llmkit knows: a line has no amount ({', '.join(_AMOUNTS)}) and no tokens.",
+            f"This is not an export that llmkit knows: of the columns {', '.join(row)}, a line has no value for a day "
+            f"({', '.join(_DAYS)}), or neither an amount ({', '.join(_AMOUNTS)}) nor input_tokens.",
             field="path_or_frame",
         )
-    tier = "batch" if str(row.get("batch")).lower() in ("true", "1") else _present(row.get("service_tier"))
+    tier = "batch" if str(known.get("batch")).lower() in ("true", "1") else known.get("service_tier")
     name = None if model is None else str(model).partition(",")[0].strip()  # of "gpt-5.4-2026-03-05, cached input"
     return BillLine(_day(day), name, amount, usage, tier, copies)
 
@@ -144,28 +140,22 @@ def _amount(row: Mapping[str, Any]) -> Decimal | None:
             f"The export is in {currency}, and our costs are in US dollars: convert its amounts first.",
             field="path_or_frame",
         )
-    if _present(row.get("starting_at")) is not None and _present(row.get("amount")) is not None:
+    if "starting_at" in row and "amount" in row:
         return _number(row["amount"]) / _CENTS  # Anthropic's cost report
     value = _first(row, _AMOUNTS)
-    if value is None:
-        return None
-    return _number(value) + _number(_present(row.get(_OWN_KEY)) or 0)
+    return None if value is None else _number(value) + _number(row.get(_OWN_KEY, 0))
 
 
 def _usage(row: Mapping[str, Any]) -> Usage | None:
-    if _present(row.get("input_tokens")) is None:
+    if "input_tokens" not in row:
         return None
     names = ("input_tokens", "input_cached_tokens", "output_tokens")
-    whole, cached, output = (int(_number(_present(row.get(name)) or 0)) for name in names)
+    whole, cached, output = (int(_number(row.get(name, 0))) for name in names)
     return Usage(input_tokens=whole, cached_input_tokens=cached, output_tokens=output)
 
 
 def _first(row: Mapping[str, Any], names: Sequence[str]) -> Any:
-    return next((row[name] for name in names if _present(row.get(name)) is not None), None)
-
-
-def _present(value: Any) -> Any:
-    return None if value is None or value != value or str(value).strip() == "" else value
+    return next((row[name] for name in names if name in row), None)
 
 
 def _number(value: Any) -> Decimal:
