@@ -22,8 +22,11 @@ MODULE = (resources.files(__package__) / "reader.mjs").read_text(encoding="utf-8
 LEFT_OUT = "{:,} more answers are in the catalog: run.view() in a kernel, or run.to_html(path), shows all."
 
 _TOKENS = ("input_tokens", "output_tokens", "reasoning_tokens")
-_READ = ("probe_id", "run_id", "scenario_id", "prompt", "system", "followups", "config", "model", "sample", "status",
-         "error_code", "error_message", "estimated_cost", "cost_source", "maybe_billed", "latency_s")  # fmt: skip
+_FIELDS = {"id": "probe_id", "run": "run_id", "model": "model", "status": "status", "code": "error_code",
+           "message": "error_message", "latency": "latency_s"}  # fmt: skip
+"""Columns of ``run.probes`` by their names in the reader."""
+_READ = (*_FIELDS.values(), "scenario_id", "prompt", "system", "followups", "config", "sample", "estimated_cost",
+         "cost_source", "maybe_billed")  # fmt: skip
 _HEIGHT = 640  # pixels
 _THEMES = """<style>
 [data-jp-theme-light="true"] .llmkit-answers { color-scheme: light }
@@ -89,11 +92,19 @@ def answers(runs: Iterable[Answered]) -> dict[str, Any]:
                 places[key] = len(scenarios)
                 prompts = [row["prompt"], *(row["followups"] or ())]
                 scenarios.append({"earlier": earlier.get(row["scenario_id"], ()), "prompts": prompts})
-            values = [_plain(row.get(name)) for name in own]
-            texts = {"s": places[key], "system": systems.setdefault(row["system"], len(systems))}
-            texts["question"] = questions.setdefault(asked.get(row["probe_id"]), len(questions))
-            more = texts | {"values": values, "notes": notes.get(row["probe_id"], {}), "runName": name}
-            probes.append(_probe(row, turns.get(row["probe_id"], [])) | more)
+            probe = {
+                "config": row["config"] or row["model"],
+                "sample": int(row["sample"]),
+                "cost": _cost(row),
+                "turns": turns.get(row["probe_id"], []),
+                "s": places[key],
+                "system": systems.setdefault(row["system"], len(systems)),
+                "question": questions.setdefault(asked.get(row["probe_id"]), len(questions)),
+                "values": [_plain(row.get(name)) for name in own],
+                "notes": notes.get(row["probe_id"], {}),
+                "runName": name,
+            }
+            probes.append({short: row[column] for short, column in _FIELDS.items()} | probe)
     codes = sorted({name.removeprefix("code.") for p in probes for name in p["notes"] if name.startswith("code.")})
     shared = {"scenarios": scenarios, "systems": list(systems), "questions": list(questions)}
     return {"columns": own, "codes": codes, **shared, "probes": probes}
@@ -145,22 +156,6 @@ def _without_notes(run: Answered) -> tuple[pd.DataFrame, dict[str, dict[str, Any
         for row in columns.rows(frame[["probe_id", *shown.values()]])
     }
     return frame.drop(columns=list(shown.values())), notes
-
-
-def _probe(row: Mapping[str, Any], turns: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "id": row["probe_id"],
-        "run": row["run_id"],
-        "config": row.get("config") or row["model"],
-        "model": row["model"],
-        "sample": int(row["sample"]),
-        "status": row["status"],
-        "code": row["error_code"],
-        "message": row["error_message"],
-        "cost": _cost(row),
-        "latency": row["latency_s"],
-        "turns": turns,
-    }
 
 
 def _cost(row: Mapping[str, Any]) -> str | None:
