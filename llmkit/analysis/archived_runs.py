@@ -18,10 +18,12 @@ import pyarrow as pa
 from llmkit.analysis import annotating
 from llmkit.analysis.costs import cost_table
 from llmkit.errors import ValidationError
+from llmkit.records import Provider
 from llmkit.records.checks import shapes
 from llmkit.records.checks.near_names import columns_named
 from llmkit.records.checks.texts import counted
 from llmkit.runs import request_texts, stored_plan
+from llmkit.runs.plan import Plan
 from llmkit.store import Snapshot, Store, events, parquet, user_sql
 from llmkit.store.tables import quoted
 
@@ -100,39 +102,32 @@ class Dataset:
         return f"<Dataset {self._folder.url}: {counted(runs, 'run')}, {probes:,} probes>"
 
 
-class Texts:
-    """A run's tables with all texts, in pages of at most :data:`parquet.PAGE` probes.
+def _pages(store: Store, run_id: str, plan: Plan, table: str) -> Iterator[pa.Table]:
+    """A table of a run as archived, with all texts, in pages of at most :data:`parquet.PAGE` probes."""
 
-    Raises:
-        ValidationError: the texts are only in an archive.
-    """
+    def page(name: str, first: int) -> pa.Table:
+        return store.read(lambda c: parquet.page(c, name, run_id, first))
 
-    def __init__(self, store: Store, run_id: str) -> None:
-        self._store, self._run_id = store, run_id
-        self._plan = stored_plan(store.run(run_id, with_scenarios=True))
-        self._providers = store.catalog().providers
+    firsts = range(0, max(len(plan), 1), parquet.PAGE) if table in parquet.PAGED else range(1)
+    if table != "attempts":
+        return (page(table, first) for first in firsts)
+    providers = store.catalog().providers
+    return (_with_requests(page("attempts", first), page("turns", first), plan, providers) for first in firsts)
 
-    def pages(self, table: str) -> Iterator[pa.Table]:
-        """The pages of a table as archived, in the order of the run."""
-        firsts = range(0, max(len(self._plan), 1), parquet.PAGE) if table in parquet.PAGED else range(1)
-        return (self._page(table, first) for first in firsts)
 
-    def _page(self, table: str, first: int) -> pa.Table:
-        rows = self._store.read(lambda c: parquet.page(c, table, self._run_id, first))
-        if table != "attempts":
-            return rows
-        turns = self._page("turns", first)
-        answers = zip(turns["position"].to_pylist(), turns["response"].to_pylist(), strict=True)
-        requests = rows.select(["request", "request_hash", "position", "turn", "dropped", "batch"]).to_pylist()
-        for request in requests:
-            request["dropped"] = json.loads(request["dropped"] or "[]")
-        bodies = request_texts(self._plan, self._providers, requests, answers)
-        return rows.set_column(rows.schema.get_field_index("request"), "request", pa.array(bodies, pa.string()))
+def _with_requests(attempts: pa.Table, turns: pa.Table, plan: Plan, providers: Mapping[str, Provider]) -> pa.Table:
+    """The bodies that were sent, rebuilt."""
+    answers = zip(turns["position"].to_pylist(), turns["response"].to_pylist(), strict=True)
+    requests = attempts.select(["request", "request_hash", "position", "turn", "dropped", "batch"]).to_pylist()
+    for request in requests:
+        request["dropped"] = json.loads(request["dropped"] or "[]")
+    bodies = request_texts(plan, providers, requests, answers)
+    return attempts.set_column(attempts.schema.get_field_index("request"), "request", pa.array(bodies, pa.string()))
 
 
 def batches(store: Store, run_id: str, table: str, columns: Sequence[str] | None) -> pa.RecordBatchReader:
     """A table of a run, holding one page in memory at a time; see :meth:`llmkit.Run.batches`."""
-    pages = map(_shown, Texts(store, run_id).pages(table))
+    pages = map(_shown, _pages(store, run_id, stored_plan(store.run(run_id, with_scenarios=True)), table))
     first = next(pages)
     chosen = _chosen(columns, first.column_names)
     schema = first.select(chosen).schema
@@ -175,9 +170,9 @@ def move(store: Store, run_id: str, url: str, actor: str) -> None:
 
 
 def _write(store: Store, run_id: str, folder: parquet.Folder) -> None:
-    texts = Texts(store, run_id)
+    plan = stored_plan(store.run(run_id, with_scenarios=True))
     for table in parquet.TABLES:
-        folder.write(table, run_id, texts.pages(table))
+        folder.write(table, run_id, _pages(store, run_id, plan, table))
     with folder.connect() as archived:
         if parquet.tally(archived, run_id) != store.read(lambda c: parquet.tally(c, run_id)):
             raise ValidationError(
