@@ -74,14 +74,12 @@ def notes(mark: bool | None, comment: str | None, codes: Mapping[str, Any] | Non
     if comment is not None:
         notes["comment"] = shapes.string(comment, "comment").strip() or None
     for name, value in shapes.mapping(codes, "codes", "{'tone': 'warm'}").items():
-        notes[f"code.{texts.text(name, 'the name of a code')}"] = _code(value)
+        if not isinstance(value, str | int | float | bool | np.generic | None):
+            sentence = f"A code is a text, a number, True or False, not {shapes.kind(value)}."
+            raise ValidationError(sentence, field="codes")
+        code = texts.json_value(value, "codes") if value != "" else None
+        notes[f"code.{texts.text(name, 'the name of a code')}"] = code
     return notes
-
-
-def _code(value: Any) -> Any:
-    if not isinstance(value, str | int | float | bool | np.generic | None):
-        raise ValidationError(f"A code is a text, a number, True or False, not {shapes.kind(value)}.", field="codes")
-    return texts.json_value(value, "codes") if value != "" else None
 
 
 def _position(run_id: str, probe_id: str, most: int) -> int:

@@ -54,11 +54,10 @@ class Comparison:
 
     def plot(self, ax: axes.Axes | None = None, *, of: Literal["levels", "differences"] = "levels") -> axes.Axes:
         """A forest plot of the levels' means or of the differences, with their intervals."""
+        shapes.one_of(of, Literal["levels", "differences"], "of")
         if of == "levels":
             names = [f"{row['by']} (n = {row['n']:,})" for row in self.levels.to_dict("records")]
             return charts.plot_forest(self.levels.assign(name=names), "mean", ax, label=self.value)
-        if of != "differences":
-            raise ValidationError(f"of is 'levels' or 'differences', not {of!r}.", field="of")
         names = [f"{row['a']} − {row['b']}" for row in self.differences.to_dict("records")]
         label = f"Difference in {self.value}"
         return charts.plot_forest(self.differences.assign(name=names), "difference", ax, label=label, zero=True)
