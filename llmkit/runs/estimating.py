@@ -20,7 +20,7 @@ from llmkit.money.price_changes import price_changes
 from llmkit.money.service_tiers import at_host, at_tier
 from llmkit.providers.wires import Wire, answer_limit, asked_tier, wire_for
 from llmkit.records import BATCH_TIER, STANDARD_TIER, DatedPrice, Model, Params, Price, Request, Usage
-from llmkit.runs.plan import Plan, asked, with_options
+from llmkit.runs.plan import Plan, asked, cacheable, with_options
 from llmkit.runs.prefixes import BYTES_PER_TOKEN, Beginning
 from llmkit.runs.spec import RunSpec
 from llmkit.runs.targets import Target
@@ -129,10 +129,10 @@ def _at_price(model: Model, at: datetime, *, tier: str, base_url: str, **how: An
 def _caching(
     plan: Plan, index: int, left: Sequence[int], answered: Sequence[int], workload: Workload, wire: Wire
 ) -> tuple[float, float] | None:
-    """``caching`` of :func:`estimate_model`: what a configuration has in shared beginnings; ``None`` when nothing is
-    worth caching.
+    """``caching`` of :func:`estimate_model`: what a configuration has in shared beginnings; ``None`` where it is up to
+    chance what is cached: in another order than ``cache``, at a provider that caches without marks.
     """
-    if not plan.blocks:
+    if not plan.blocks and not wire.caches_what_is_marked:
         return None
     config, uses, extra = plan.configs[index], Counter[Beginning](), dict[Beginning, int]()
     for number, reused in zip(left, answered, strict=True):
@@ -142,8 +142,8 @@ def _caching(
             size = beginning.size if wire.caches_what_is_marked else beginning.size // CACHE_UNIT * CACHE_UNIT
             uses[beginning] += turns * workload.samples
             extra[beginning], shorter = size - shorter, size
-    if not uses:
-        return None
+    if not uses and (wire.caches_what_is_marked or workload.chars.max() < cacheable(config.model)):
+        return 0.0, 0.0
     whole, first = float(workload.chars.sum()) * workload.samples, 1 / plan.repeats(config)
     read = sum(extra[each] * (count - first) for each, count in uses.items()) / whole
     written = sum(extra.values()) * first / whole if wire.caches_what_is_marked else inf

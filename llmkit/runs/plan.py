@@ -179,7 +179,7 @@ class Plan:
         return [
             replace(beginning, size=own + beginning.size)
             for beginning in (() if block is None else block.shared)
-            if own + beginning.size >= _cacheable(config.model)
+            if own + beginning.size >= cacheable(config.model)
             and caching_pays(config.model.price, beginning.scenarios * repeats)
         ]
 
@@ -244,7 +244,7 @@ def divide(plan: Plan, repeats: int) -> list[Block]:
         [parts_of(scenario) for scenario in plan.scenarios],
         random.Random(plan.order_seed),
         repeats=repeats,
-        least=min(_cacheable(config.model) for config in plan.configs),
+        least=min(cacheable(config.model) for config in plan.configs),
         before=max(_size(config.system or "") for config in plan.configs),
     )
 
@@ -259,7 +259,7 @@ def _size(text: str) -> int:
     return len(text.encode(errors="replace"))
 
 
-def _cacheable(model: Model) -> int:
+def cacheable(model: Model) -> int:
     """The length in bytes of the shortest beginning that the model's provider caches."""
     return BYTES_PER_TOKEN * int(model.api_config.get("cache_min_tokens") or CACHE_MIN_TOKENS)
 

@@ -75,6 +75,20 @@ def test_a_beginning_of_several_longer_ones_is_paid_for_once(wide):
     assert costs["estimated_cost"].to_dict() == pytest.approx(expected.to_dict(), rel=0.05)
 
 
+def test_what_was_read_from_the_cache_is_not_expected_where_nothing_is_cached(wide, slow):
+    """Whatever the history of the template: neither without the order, at a provider that needs marks, nor where no
+    beginning is asked twice.
+    """
+    alone = [f"Study {n}. {RULES}" for n in range(5)]
+    for model, again in ((MARKED, {"samples": 4}), (AUTOMATIC, {"order": "cache"})):
+        wide.run(alone, model, samples=4, max_tokens=40, order="cache").result(60)
+        slow.reset()
+        expected = wide.estimate(alone, model, max_tokens=40, **again)
+        run = wide.run(alone, model, max_tokens=40, **again).result(60)
+        assert shares(run) == {model: 0}
+        assert float(run.total_cost) == pytest.approx(float(expected.total), rel=0.05)
+
+
 def test_answers_that_are_sent_back_are_read_from_no_cache(wide):
     """Of a conversation the shared beginning is, as the estimate knows: what was answered follows it."""
     study = [Scenario(f"Question {n}?", system=RULES, followups=("Why?", "And then?")) for n in range(20)]
