@@ -153,7 +153,10 @@ class Service:
     def _read(self, visit: Visit) -> Question:
         route, received = visit.route, visit.received
         body = json_object(received.body)
-        question = route.format.read(route.reference, body, received.headers)
+        try:
+            question = route.format.read(route.reference, body, received.headers)
+        except RecursionError:
+            raise Rejected("The JSON body of your request is nested too deeply.") from None
         if body.get("stream"):
             raise Rejected("Invalid value for 'stream': it must be false, since answers come in one piece.", "stream")
         known = self.behaviour.known_models(route.provider)

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sim_client import ask
@@ -77,6 +78,20 @@ def test_any_batch_is_taken_or_rejected(provider, data):
         except Rejected:
             continue
         json.dumps(batches.state(batch))
+
+
+@pytest.mark.parametrize("levels", [150, 450])
+def test_a_schema_without_end_is_refused(sim, levels):
+    """However deeply it is nested: by a reply of the provider, who counts it."""
+    schema = {"type": "string"}
+    for _ in range(levels):
+        schema = {"type": "object", "properties": {"a": schema}, "required": ["a"]}
+    for provider, how in (
+        ("openai", {"response_format": {"type": "json_schema", "json_schema": {"schema": schema}}}),
+        ("google", {"generationConfig": {"responseMimeType": "application/json", "responseSchema": schema}}),
+    ):
+        assert ask(sim, provider, **how).status_code == 400
+    assert sim.count("failed") == 2
 
 
 def test_a_schema_that_is_none_is_refused(sim):
