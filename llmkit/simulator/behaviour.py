@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -35,13 +36,8 @@ class Behaviour:
         _check_latency(self.latency)
         if not shapes.is_number(self.batch_delay) or self.batch_delay < 0:
             raise ValidationError("batch_delay must be a number of seconds, 0 or more.", field="batch_delay")
-        for name in _AMOUNTS:
-            for each in _values(getattr(self, name)):
-                numbers.whole(each, name, 1)
-        for names in _values(self.models):
-            shapes.several(names, "models", "a list of model ids, or one for each provider")
-        for kind in _values(self.limiter):
-            shapes.one_of(kind, LimiterKind, "limiter")
+        for name, check in _CHECKS.items():
+            object.__setattr__(self, name, _each(getattr(self, name), check))
 
     def limits(self, provider: str) -> Limits:
         """The limits of a provider."""
@@ -50,8 +46,8 @@ class Behaviour:
 
     def known_models(self, provider: str) -> tuple[str, ...] | None:
         """The models of a provider; ``None`` when every name is accepted."""
-        models = _for(provider, self.models)
-        return None if models is None else tuple(models)
+        models: tuple[str, ...] | None = _for(provider, self.models)
+        return models
 
     def delay(self, received: Received, rng: Random) -> float:
         """Seconds that a request takes."""
@@ -64,8 +60,23 @@ def _for(provider: str, value: Any) -> Any:
     return value.get(provider) if isinstance(value, Mapping) else value
 
 
-def _values(value: Any) -> Iterable[Any]:
-    return value.values() if isinstance(value, Mapping) else () if value is None else (value,)
+def _each(value: Any, check: Callable[[Any], Any]) -> Any:
+    if isinstance(value, Mapping):
+        return {provider: check(own) for provider, own in value.items()}
+    return None if value is None else check(value)
+
+
+def _limiter(kind: Any) -> Any:
+    shapes.one_of(kind, LimiterKind, "limiter")
+    return kind
+
+
+_CHECKS: Mapping[str, Callable[[Any], Any]] = {
+    **{name: partial(numbers.whole, field=name, least=1) for name in _AMOUNTS},
+    "models": partial(shapes.several, field="models", what="a list of model ids, or one for each provider"),
+    "limiter": _limiter,
+}
+"""The settings that can differ between providers."""
 
 
 def _check_latency(latency: Latency) -> None:

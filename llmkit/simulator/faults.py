@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llmkit.errors import ValidationError
+from llmkit.records.checks import shapes
 from llmkit.simulator.questions import fraction
 from llmkit.simulator.stats import Outcome, Received
 
@@ -110,7 +111,8 @@ class Faults:
 
     def script(self, provider: str, faults: Iterable[FaultLike]) -> None:
         """Append faults for the provider's next requests to its script, one each; ``None`` is no fault."""
-        self._scripts[provider] += [Fault(kind=fault) if isinstance(fault, str) else fault for fault in faults]
+        listed = shapes.several(faults, "faults", "a list such as ['rate_limit', None]")
+        self._scripts[provider] += [each if isinstance(each, Fault | None) else Fault(kind=each) for each in listed]
 
     def draw(self, received: Received) -> Fault | None:
         """The fault for this request; each call counts as one request of its provider."""

@@ -109,9 +109,9 @@ class Simulator:
         Appends to the current script. Requests refused for a limit or a bad key meet no fault and consume none.
 
         Raises:
-            ValidationError: an unknown kind.
+            ValidationError: no list, or an unknown kind.
         """
-        self._on_loop(lambda: self._service.faults.script(provider, list(faults)))
+        self._on_loop(lambda: self._service.faults.script(provider, faults))
 
     def reset(self) -> None:
         """Forget all requests, counts, scripts, caches and used limits. The behaviour stays."""

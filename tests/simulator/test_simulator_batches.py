@@ -129,7 +129,7 @@ def test_every_fault_of_a_batch_is_told(sim, catalog, reference):
     """Whatever befalls its requests, the results can be downloaded and each is a completion or a failure."""
     account = Account(sim, catalog, reference)
     sim.set(batch_delay=0)
-    sim.script(account.model.provider, FAULTS)
+    sim.script(account.model.provider, list(FAULTS))
     state = account.state(account.submit(len(FAULTS)).batch_id)
     results = account.results(state)
     told = {kind: results.get(f"id-{number}", state.unanswered) for number, kind in enumerate(FAULTS)}

@@ -248,8 +248,10 @@ def test_wrong_faults_are_refused(faults):
         with pytest.raises(ValidationError):
             sim.set(faults=faults)
         assert ask(sim).status_code == 500
-        with pytest.raises(ValidationError, match="no_such"):
-            sim.script("openai", ["no_such"])
+        for script, said in ((["no_such"], "no_such"), ([3], "no fault 3"), ("no_such", "a list"), (3, "a list")):
+            with pytest.raises(ValidationError, match=said):
+                sim.script("openai", script)
+        assert ask(sim).status_code == 500
 
 
 def test_only_batches_expire():

@@ -133,6 +133,12 @@ def test_models_that_do_not_exist_are_not_found(sim):
     assert response.json()["error"]["code"] == "model_not_found"
 
 
+def test_models_may_come_from_an_iterator(sim):
+    """They are read once, and known for every request."""
+    sim.set(models={"openai": iter(["gpt-6-luna"])})
+    assert [ask(sim).status_code for _ in range(2)] == [200, 200]
+
+
 def test_nonsense_is_refused_politely(sim):
     """Unknown paths, bodies that are no JSON, and missing parameters give errors in the provider's form."""
     assert CLIENT.post(sim.url + "/nowhere", json={}).status_code == 404
