@@ -111,7 +111,8 @@ def answers_by_level(
         data["within"] = _key(frame, within, "within")
     if "estimated_cost" in frame:
         data["cost"] = pd.to_numeric(frame["estimated_cost"], errors="coerce")
-    levels = {level: data[data["by"] == level] for level in _levels(data["by"])}
+    in_order = isinstance(data["by"].dtype, pd.CategoricalDtype)  # else by first appearance
+    levels = dict(iter(data.groupby("by", sort=in_order, observed=True)))
     return {level: rows[rows["value"].notna()] for level, rows in levels.items()}, levels, share
 
 
@@ -238,13 +239,6 @@ def _key(frame: pd.DataFrame, names: By, field: str) -> pd.Series[Any]:
         return columns[0]
     rows = zip(*(column.map(str) for column in columns), strict=True)
     return pd.Series([_BETWEEN_NAMES.join(row) for row in rows], index=frame.index)
-
-
-def _levels(key: pd.Series[Any]) -> list[Any]:
-    """The levels that occur, in the order of the categories or of first appearance."""
-    if isinstance(key.dtype, pd.CategoricalDtype):
-        return [level for level in key.cat.categories if (key == level).any()]
-    return list(key.drop_duplicates())
 
 
 def _numbers(column: pd.Series[Any], name: str) -> tuple[pd.Series[float], bool]:
