@@ -37,20 +37,20 @@ By = str | Sequence[str]
 def plot_costs(costs: pd.DataFrame, ax: axes.Axes | None = None, *, by: By = "model") -> axes.Axes:
     """See :meth:`llmkit.Run.plot_costs`; ``costs`` comes from :meth:`llmkit.Run.costs` with the same ``by``."""
     ranked = costs.sort_values("estimated_cost", ascending=False, na_position="last", kind="stable")
-    shown = ranked.head(MOST).iloc[::-1].assign(place=range(min(MOST, len(ranked))))
+    shown = ranked.head(MOST).iloc[::-1].reset_index(drop=True)
     names = map(_name, shown[columns_named(by, shown.columns, "by")].itertuples(index=False, name=None))
     ax = named_rows(ax, list(names), "Cost (US dollars)", of=len(ranked))
     known = shown[shown["estimated_cost"].notna()].astype({"estimated_cost": float})
     wasted = known["wasted_cost"].astype(float).fillna(0)
     answers = known["estimated_cost"] - wasted
-    ax.barh(known["place"], answers, height=0.65, color=BLUE, label="answers")
+    ax.barh(known.index, answers, height=0.65, color=BLUE, label="answers")
     if wasted.any():
-        ax.barh(known["place"], wasted, left=answers, height=0.65, color=ORANGE, label="wasted")
+        ax.barh(known.index, wasted, left=answers, height=0.65, color=ORANGE, label="wasted")
         legend_above(ax)
-    for row in shown.to_dict("records"):
+    for place, row in enumerate(shown.to_dict("records")):
         cost = row["estimated_cost"]
         ax.annotate(
-            billed_row(row), (0 if pd.isna(cost) else cost, row["place"]), (4, 0),
+            billed_row(row), (0 if pd.isna(cost) else cost, place), (4, 0),
             textcoords="offset points", va="center", fontsize="small", color=GREY, parse_math=False,
         )  # fmt: skip
     ax.margins(x=0.15)
@@ -62,14 +62,15 @@ def plot_costs(costs: pd.DataFrame, ax: axes.Axes | None = None, *, by: By = "mo
 
 def plot_latency(probes: pd.DataFrame, ax: axes.Axes | None = None, *, by: By = "model") -> axes.Axes:
     """See :meth:`llmkit.Run.plot_latency`."""
-    return _boxes(_answered(probes), "latency_s", ax, by, "Time to answer (s)")
+    answered = _answered(probes)
+    return _boxes(answered, answered["latency_s"], ax, by, "Time to answer (s)")
 
 
 def plot_lengths(probes: pd.DataFrame, ax: axes.Axes | None = None, *, by: By = "model") -> axes.Axes:
     """See :meth:`llmkit.Run.plot_lengths`."""
     answered = _answered(probes)
     visible = answered["output_tokens"] - answered["reasoning_tokens"].fillna(0)
-    return _boxes(answered.assign(length=visible), "length", ax, by, "Length of an answer (tokens)")
+    return _boxes(answered, visible, ax, by, "Length of an answer (tokens)")
 
 
 def plot_cost_and_latency(probes: pd.DataFrame, ax: axes.Axes | None = None, *, by: By = "model") -> axes.Axes:
@@ -108,8 +109,10 @@ def plot_cost_and_latency(probes: pd.DataFrame, ax: axes.Axes | None = None, *, 
 
 def plot_shares(probes: pd.DataFrame, of: str, ax: axes.Axes | None = None, *, by: By = "model") -> axes.Axes:
     """See :meth:`llmkit.Run.plot_shares`; ``of`` is a column of ``probes``."""
-    table = share_table(_answered(probes), of, columns_named(by, probes.columns, "by"), most=len(COLOURS))
-    groups = list(_groups(table, by))
+    levels = {f"by {name}": probes[name] for name in columns_named(by, probes.columns, "by")}
+    # under names that no other column of the table has
+    table = share_table(_answered(probes.assign(**levels)), of, list(levels), most=len(COLOURS))
+    groups = list(_groups(table, list(levels)))
     shown = groups[:MOST][::-1]
     values = list(table["value"].drop_duplicates())
     labels = [shortened(str(value)) for value in values]
@@ -193,8 +196,8 @@ def neutral(ax: axes.Axes) -> axes.Axes:
 # --- parts ----------------------------------------------------------------------------------------------------------
 
 
-def _boxes(answered: pd.DataFrame, column: str, ax: axes.Axes | None, by: By, label: str) -> axes.Axes:
-    groups = [(name, group[column].dropna().astype(float)) for name, group in _groups(answered, by)]
+def _boxes(answered: pd.DataFrame, numbers: pd.Series[Any], ax: axes.Axes | None, by: By, label: str) -> axes.Axes:
+    groups = [(name, numbers[group.index].dropna().astype(float)) for name, group in _groups(answered, by)]
     ranked = sorted((each for each in groups if len(each[1])), key=lambda each: (float(each[1].median()), each[0]))
     shown = ranked[-MOST:]
     ax = named_rows(ax, [f"{name} (n = {len(values):,})" for name, values in shown], label, of=len(ranked))

@@ -90,6 +90,20 @@ def test_names_that_begin_alike_are_told_apart():
     assert len(labels(charts.plot_latency(probes))) == 2
 
 
+@pytest.mark.parametrize("name", ["place", "length", "value", "share", "n"])
+def test_a_column_of_ones_own_may_have_the_name_of_one_of_ours(name):
+    """Levels keep their names in every chart, whatever a table made for it is made of."""
+    probes = pd.DataFrame({name: ["Rome", "Oslo"], "status": "ok", "latency_s": [2.0, 1.0], "answer": ["yes", "no"]})
+    probes = probes.assign(scenario_id="s", output_tokens=[9, 5], reasoning_tokens=0)
+    of_costs = costs(one=2.0, other=1.0).rename(columns={"model": name})
+    axes = Figure().subplots(4)
+    assert labels(charts.plot_costs(of_costs, axes[0], by=name)) == ["one", "other"]
+    charts.plot_latency(probes, axes[1], by=name)
+    charts.plot_lengths(probes, axes[2], by=name)
+    charts.plot_shares(probes, "answer", axes[3], by=name)
+    assert [labels(ax) for ax in axes[1:]] == [["Rome (n = 1)", "Oslo (n = 1)"]] * 3
+
+
 def test_nothing_to_show_is_said():
     """A run without an answer gives an empty figure with words, not an error."""
     ax = charts.plot_latency(pd.DataFrame({"model": [], "status": [], "latency_s": []}))
