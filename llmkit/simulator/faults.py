@@ -47,7 +47,7 @@ KINDS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """A fault. Wherever one is expected, its ``kind`` alone is enough.
+    """A fault. Wherever one is expected, its ``kind`` alone is enough; ``None`` is no fault.
 
     ``retry_after`` is the wait in seconds that a ``rate_limit`` asks for (``None``: none). ``seconds`` is how much
     longer ``slow`` takes. ``headers`` are added to the response, overriding the provider's own.
@@ -57,7 +57,7 @@ class Fault:
         ValidationError: the kind is not one of ``KINDS``.
     """
 
-    kind: str
+    kind: str | None
     retry_after: float | None = 1.0
     seconds: float = 1.0
     status: int = 200
@@ -65,11 +65,12 @@ class Fault:
     body: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
+        if self.kind is not None and self.kind not in KINDS:
             known = ", ".join(sorted(KINDS))
             raise ValidationError(f"There is no fault {self.kind!r}. Known: {known}.", field="faults")
 
 
+NO_FAULT = Fault(kind=None)
 # with these, or no fault, the whole answer is delivered with a text
 USABLE = frozenset({None, "raw", "slow", "malformed_json", "too_few", "duplicates"})
 # faults of a connection or of its whole response, which cannot occur in a batch
@@ -97,7 +98,7 @@ class Faults:
 
     def clear(self) -> None:
         """Forget the scripts and the number of requests; the chances stay."""
-        self._scripts = defaultdict[str, deque[Fault | None]](deque)
+        self._scripts = defaultdict[str, deque[Fault]](deque)
         self._drawn = Counter[str]()
 
     def set(self, chances: Mapping[str, Chance | Chances] | None) -> None:
@@ -112,9 +113,9 @@ class Faults:
     def script(self, provider: str, faults: Iterable[FaultLike]) -> None:
         """Append faults for the provider's next requests to its script, one each; ``None`` is no fault."""
         listed = shapes.several(faults, "faults", "a list such as ['rate_limit', None]")
-        self._scripts[provider] += [each if isinstance(each, Fault | None) else Fault(kind=each) for each in listed]
+        self._scripts[provider] += [each if isinstance(each, Fault) else Fault(kind=each) for each in listed]
 
-    def draw(self, received: Received) -> Fault | None:
+    def draw(self, received: Received) -> Fault:
         """The fault for this request; each call counts as one request of its provider."""
         provider = received.provider
         place = self._drawn[provider]
@@ -132,7 +133,7 @@ class Faults:
                 applies = luck < 0
             if applies:
                 return Fault(kind=kind)
-        return None
+        return NO_FAULT
 
 
 def _checked(chances: Chances) -> Chances:

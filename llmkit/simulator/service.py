@@ -13,7 +13,7 @@ from typing import Any, get_args
 from llmkit.simulator.answers import Answers, input_tokens
 from llmkit.simulator.batches import Batches
 from llmkit.simulator.behaviour import Behaviour
-from llmkit.simulator.faults import OF_CONNECTIONS, Delivery, Fault, Faults, damaged, outcome
+from llmkit.simulator.faults import NO_FAULT, OF_CONNECTIONS, Delivery, Fault, Faults, damaged, outcome
 from llmkit.simulator.formats.body_values import json_object
 from llmkit.simulator.formats.routes import Route, route, server_of, unknown_url
 from llmkit.simulator.formats.served_batches import Item
@@ -37,12 +37,7 @@ class Visit:
     received: Received
     request_id: str
     in_batch: bool = False
-    fault: Fault | None = None
-
-    @property
-    def kind(self) -> str | None:
-        """The kind of its fault."""
-        return None if self.fault is None else self.fault.kind
+    fault: Fault = NO_FAULT
 
 
 class Service:
@@ -137,9 +132,9 @@ class Service:
         self.stats.arrived(provider, None)
         visit, delivery = self._visit(target, received, in_batch=True), None
         visit.fault = self.faults.draw(received)
-        if visit.kind in OF_CONNECTIONS:
+        if visit.fault.kind in OF_CONNECTIONS:
             visit.fault = Fault(kind="server_error")
-        if visit.kind == "expired":
+        if visit.fault.kind == "expired":
             item.outcome = "expired"
         else:
             try:
@@ -169,20 +164,20 @@ class Service:
         rng = Random(number(self._seed, "latency", visit.request_id))
         while isinf(delay := self.behaviour.delay(visit.received, rng)):
             await self._changed.wait()
-        if visit.fault is not None and visit.kind == "slow":
+        if visit.fault.kind == "slow":
             delay += visit.fault.seconds
-        if visit.kind == "timeout":
+        if visit.fault.kind == "timeout":
             await asyncio.Event().wait()
         await asyncio.sleep(delay)
 
     def _concluded(self, visit: Visit, question: Question) -> Delivery:
         """The billed answer, or the outcome of the fault."""
-        fault, kind = visit.fault, visit.kind
-        if fault is not None and kind == "raw":
+        fault, kind = visit.fault, visit.fault.kind
+        if kind == "raw":
             return Delivery(status=fault.status, body=fault.body.encode(), headers={**_JSON, **fault.headers})
         if kind == "disconnect_before":
             return Delivery(status=0, body=b"", headers={}, cut_after=0)
-        if fault is not None and kind in _PROBLEMS and not (kind == "blocked" and visit.route.format.blocks_prompts):
+        if kind in _PROBLEMS and not (kind == "blocked" and visit.route.format.blocks_prompts):
             limit = self._limiter(question.provider).limits.rpm or _USUAL_RPM
             wait = fault.retry_after if kind == "rate_limit" else None
             rejected = Rejected(kind=_PROBLEMS[kind], retry_after=wait, limit=limit, model=question.model)
@@ -206,8 +201,8 @@ class Service:
         """Record how a request ended; ``None`` if the client disconnected first, or its batch expired."""
         status = None if delivery is None or delivery.cut_after is not None else delivery.status
         if visit.route.action == "answer":
-            ended = "unknown" if delivery is None else outcome(status, visit.kind)
-            self.stats.served(visit.received, ended, status, visit.kind)
+            ended = "unknown" if delivery is None else outcome(status, visit.fault.kind)
+            self.stats.served(visit.received, ended, status, visit.fault.kind)
         elif visit.route.action == "list_models":
             self.stats.served(visit.received, None, status, None)
 
@@ -227,9 +222,10 @@ class Service:
 
     def _headers(self, visit: Visit, more: Mapping[str, str]) -> dict[str, str]:
         """The provider's headers, overridden by those of a fault."""
-        server, of_fault = visit.route.server, {} if visit.fault is None else visit.fault.headers
+        server = visit.route.server
         limits = server.limit_headers(self._limiter(server.provider), self.now())
-        return {**_JSON, **dict.fromkeys(server.id_headers, f"req_{visit.request_id}"), **limits, **more, **of_fault}
+        usual = {**_JSON, **dict.fromkeys(server.id_headers, f"req_{visit.request_id}"), **limits}
+        return {**usual, **more, **visit.fault.headers}
 
     def _limiter(self, provider: str) -> Limiter:
         if provider not in self._limiters:
