@@ -43,7 +43,7 @@ class Batches:
             if batch.ended_at is None and now >= batch.created_at + delay:
                 self._end(batch, now)
         if action == "list":
-            return api.listing(own[::-1])
+            return api.listing([api.state(batch) for batch in own[::-1]])
         if (batch_id := re.sub(r"^file-(in|out|err)-", "", route.reference)) not in self.all:
             raise Rejected(kind="not_found", model=route.reference)
         batch = self.all[batch_id]

@@ -43,9 +43,9 @@ class AnthropicServed(ServedBatches):
             "results_url": f"/v1/messages/batches/{batch.batch_id}/results" if has_ended else None,
         }
 
-    def listing(self, batches: Sequence[Batch]) -> dict[str, Any]:
+    def listing(self, states: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """A page of batches."""
-        return page([self.state(batch) for batch in batches])
+        return page(states)
 
     def results(self, batch: Batch, reference: str) -> list[dict[str, Any]]:
         """The lines of the results."""

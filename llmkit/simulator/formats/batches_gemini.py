@@ -51,9 +51,9 @@ class GeminiServed(ServedBatches):
         output = {"inlinedResponses": {"inlinedResponses": list(map(_line, batch.ended("answered", "refused")))}}
         return {"name": batch.batch_id, "metadata": {**metadata, "output": output}, "done": True, "response": output}
 
-    def listing(self, batches: Sequence[Batch]) -> dict[str, Any]:
+    def listing(self, states: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """A page of batches."""
-        return {"operations": [self.state(batch) for batch in batches]}
+        return {"operations": states}
 
 
 def _line(item: Item) -> dict[str, Any]:

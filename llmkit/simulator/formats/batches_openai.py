@@ -49,10 +49,9 @@ class OpenAIServed(ServedBatches):
             "metadata": {"llmkit": batch.name} if batch.name else None,
         }
 
-    def listing(self, batches: Sequence[Batch]) -> dict[str, Any]:
+    def listing(self, states: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """A page of batches."""
-        data = [self.state(batch) for batch in batches]
-        return {"object": "list", "has_more": False, "data": data, "last_id": data[-1]["id"] if data else None}
+        return {"object": "list", "has_more": False, "data": states, "last_id": states[-1]["id"] if states else None}
 
     def results(self, batch: Batch, reference: str) -> Any:
         """The lines of the output file, or of the error file."""
@@ -93,9 +92,9 @@ class MistralServed(OpenAIServed):
             "failed_requests": failed,
         }
 
-    def listing(self, batches: Sequence[Batch]) -> dict[str, Any]:
+    def listing(self, states: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """A page of batches."""
-        return {"object": "list", "data": [self.state(batch) for batch in batches], "total": len(batches)}
+        return {"object": "list", "data": states, "total": len(states)}
 
 
 class XaiServed(ServedBatches):
@@ -123,9 +122,9 @@ class XaiServed(ServedBatches):
             },
         }
 
-    def listing(self, batches: Sequence[Batch]) -> dict[str, Any]:
+    def listing(self, states: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """A page of batches."""
-        return {"batches": [self.state(batch) for batch in batches], "pagination_token": None}
+        return {"batches": states, "pagination_token": None}
 
     def results(self, batch: Batch, reference: str) -> dict[str, Any]:
         """All results in one page, without requests that were given up."""

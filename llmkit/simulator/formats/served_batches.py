@@ -98,8 +98,8 @@ class ServedBatches(ABC):
         """The state of a batch."""
 
     @abstractmethod
-    def listing(self, batches: Sequence[Batch]) -> dict[str, Any]:
-        """All batches in one page."""
+    def listing(self, states: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """All batches, by their states, in one page."""
 
     def results(self, batch: Batch, reference: str) -> dict[str, Any] | list[dict[str, Any]]:
         """The results: an object, or the objects of a file of JSON lines; by default the state, which has them."""
