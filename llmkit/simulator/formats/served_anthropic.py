@@ -1,14 +1,14 @@
-"""The server side of Anthropic's Messages format."""
+"""The server side of Anthropic's Messages format, and of its message batches."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from llmkit.simulator.formats.batches_anthropic import AnthropicServed, page
 from llmkit.simulator.formats.body_values import Body, messages_of, schema_wanted, text_of
+from llmkit.simulator.formats.served_batches import Batch, Item, ServedBatches, iso, routes_at
 from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, OwnFormat
 from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.questions import Answer, Question, Rejected, Wording
@@ -18,6 +18,7 @@ _PREFILL = re.compile(r"-4-5(-|$)")
 _VERSIONS = ("2023-06-01", "2026-10-21")
 _NO_SAMPLING = "2026-10-21"
 _MOST_MARKS = 4
+_DAY = 86_400
 _LIMIT = "rate_limit_error"
 _INVALID = "invalid_request_error"
 _WORDINGS = {
@@ -33,6 +34,62 @@ _WORDINGS = {
     "blocked": Wording(400, "Output blocked by content filtering policy", _INVALID),
     "invalid": Wording(400, type=_INVALID),
 }
+
+
+class AnthropicServed(ServedBatches):
+    """``/v1/messages/batches``. Batches have no names."""
+
+    routes = routes_at("/messages/batches", ("GET", r"/messages/batches/([^/]+)/results$", "results"))
+
+    def read(self, body: Body, files: Mapping[str, bytes], path: str) -> Batch:
+        """See ``ServedBatches.read``."""
+        requests = body.objects("requests")
+        return Batch(None, [Item(str(each.get("custom_id")), "/v1/messages", each.get("params")) for each in requests])
+
+    def state(self, batch: Batch) -> dict[str, Any]:
+        """The state of a batch; its counts stay at 0 until it has ended."""
+        has_ended = batch.ended_at is not None
+        return {
+            "id": batch.batch_id,
+            "type": "message_batch",
+            "processing_status": "ended" if has_ended else "in_progress",
+            "request_counts": {
+                "processing": 0 if has_ended else len(batch.items),
+                "succeeded": len(batch.ended("answered")),
+                "errored": len(batch.ended("refused")),
+                "canceled": len(batch.ended("cancelled")),
+                "expired": len(batch.ended("expired")),
+            },
+            "created_at": iso(batch.created_at),
+            "expires_at": iso(batch.created_at + _DAY),
+            "ended_at": iso(batch.ended_at),
+            "archived_at": None,
+            "cancel_initiated_at": iso(batch.cancelled_at),
+            "results_url": f"/v1/messages/batches/{batch.batch_id}/results" if has_ended else None,
+        }
+
+    def listing(self, states: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """A page of batches."""
+        return page(states)
+
+    def results(self, batch: Batch, reference: str) -> list[dict[str, Any]]:
+        """The lines of the results."""
+        return [{"custom_id": item.custom_id, "result": _result(item)} for item in batch.items if item.outcome]
+
+
+def page(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The only page of a list of Anthropic's."""
+    first, last = (entries[0]["id"], entries[-1]["id"]) if entries else (None, None)
+    return {"data": entries, "has_more": False, "first_id": first, "last_id": last}
+
+
+def _result(item: Item) -> dict[str, Any]:
+    if item.outcome == "answered":
+        usage = {**item.reply["usage"], "service_tier": "batch"}
+        return {"type": "succeeded", "message": {**item.reply, "usage": usage}}
+    if item.outcome == "refused":
+        return {"type": "errored", "error": item.reply}
+    return {"type": "expired" if item.outcome == "expired" else "canceled"}
 
 
 class Anthropic(OwnFormat):
