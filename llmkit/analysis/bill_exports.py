@@ -131,7 +131,7 @@ def _line(row: Mapping[str, Any], copies: int) -> BillLine:
         )
     tier = "batch" if str(known.get("batch")).lower() in ("true", "1") else known.get("service_tier")
     name = None if model is None else str(model).partition(",")[0].strip()  # of "gpt-5.4-2026-03-05, cached input"
-    return BillLine(_day(day), name, amount, usage, tier, copies)
+    return BillLine(_day(day), name, amount, usage, None if tier is None else str(tier), copies)
 
 
 def _amount(row: Mapping[str, Any]) -> Decimal | None:

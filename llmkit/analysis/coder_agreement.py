@@ -98,15 +98,16 @@ def _kappa(table: pd.DataFrame, domain: Sequence[Any]) -> float | None:
 
 
 def _table(codes: Any) -> pd.DataFrame:
-    if isinstance(codes, Mapping):
-        try:
+    try:
+        if isinstance(codes, Mapping):
             codes = pd.DataFrame(dict(codes))
-        except (ValueError, TypeError):
-            raise ValidationError(
-                "Every coder needs a code for each item, in the same order; None where there is none.", field="codes"
-            ) from None
-    if isinstance(codes, pd.DataFrame) and {*_CODED} <= {*codes.columns}:
-        codes = codes.pivot(index=_CODED[0], columns=_CODED[1], values=_CODED[2])
+        if isinstance(codes, pd.DataFrame) and {*_CODED} <= {*codes.columns}:
+            codes = codes.pivot(index=_CODED[0], columns=_CODED[1], values=_CODED[2])
+    except (ValueError, TypeError):
+        raise ValidationError(
+            "Every coder needs a code for each item and no second one, in the same order; None where there is none.",
+            field="codes",
+        ) from None
     if not isinstance(codes, pd.DataFrame) or codes.shape[1] < 2:
         raise ValidationError(
             "Agreement needs two coders: {'Ann': ['a', 'b'], 'Ben': ['a', 'c']}, or a table with a column for each.",

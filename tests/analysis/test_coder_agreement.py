@@ -95,6 +95,11 @@ def test_decimals_are_numbers():
         ({"Ann": ["a"], "Ben": ["b"]}, "metric", "level is one of"),
         ({"Ann": ["a"], "Ben": ["b"]}, pd.DataFrame({"category": ["a"]}), "ratio, not DataFrame.$"),
         ("codes", "nominal", "two coders"),
+        (
+            pd.DataFrame({"probe_id": ["1", "1", "1"], "infra_model": ["m", "m", "n"], "category": ["a", "b", "a"]}),
+            "nominal",
+            "no second one",
+        ),
     ],
 )
 def test_codes_that_cannot_be_compared_are_refused(codes, level, sentence):

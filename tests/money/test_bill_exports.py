@@ -78,6 +78,13 @@ def test_what_is_no_export_is_refused_in_a_sentence(tmp_path, content):
     assert refused.value.field == "path_or_frame"
 
 
+def test_a_tier_that_is_a_number_is_read_as_its_text(tmp_path):
+    """Like every other value of a line, which may be of any type in JSON."""
+    file = tmp_path / "bill.json"
+    file.write_text(json.dumps([{"date": "2026-11-26", "model": "one", "cost_usd": 1, "service_tier": 2}]))
+    assert [line.tier for line in read_bill(file)] == ["2"]
+
+
 @pytest.mark.parametrize("source", [None, 5, "", "nowhere.csv", ["x"], b"x", float("nan"), json])
 def test_what_is_no_file_is_refused_in_a_sentence(source):
     """With what to give instead."""
