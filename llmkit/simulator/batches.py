@@ -38,15 +38,15 @@ class Batches:
             batch.provider, batch.created_at = received.provider, now
             self.all[batch.batch_id] = batch
             return api.state(batch)
-        own = [batch for batch in self.all.values() if batch.provider == received.provider]
-        for batch in own:
+        own = {key: batch for key, batch in self.all.items() if batch.provider == received.provider}
+        for batch in own.values():
             if batch.ended_at is None and now >= batch.created_at + delay:
                 self._end(batch, now)
         if action == "list":
-            return api.listing([api.state(batch) for batch in own[::-1]])
-        if (batch_id := re.sub(r"^file-(in|out|err)-", "", route.reference)) not in self.all:
+            return api.listing([api.state(batch) for batch in reversed(own.values())])
+        if (batch_id := re.sub(r"^file-(in|out|err)-", "", route.reference)) not in own:
             raise Rejected(kind="not_found", model=route.reference)
-        batch = self.all[batch_id]
+        batch = own[batch_id]
         if action == "cancel" and batch.ended_at is None:
             batch.cancelled_at = now
             self._end(batch, now, share=min(1.0, (now - batch.created_at) / delay) if delay else 1.0)

@@ -193,6 +193,15 @@ def test_what_is_not_there_or_not_allowed_is_a_failure(sim, catalog, reference):
     assert (empty.code, empty.maybe_billed) == (Code.VALIDATION_ERROR, False)
 
 
+def test_a_batch_is_known_to_its_provider_alone(sim, catalog):
+    """Another says that there is none, as it would for any id."""
+    sim.set(batch_delay=0)
+    batch_id = Account(sim, catalog, "openai:gpt-6-luna").submit(1).batch_id
+    other = Account(sim, catalog, "xai:grok-4.3")
+    assert other.state(batch_id).status == 404
+    assert other.send(Request(method="GET", path=f"/batches/{batch_id}/results")).status == 404
+
+
 def test_files_keep_the_providers_limits(catalog, sim):
     """Requests are split by number and by size, and none is lost."""
     account = Account(sim, catalog, "openai:gpt-6-luna")
