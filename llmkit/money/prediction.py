@@ -13,7 +13,7 @@ INTERVAL = (0.1, 0.9)
 DRAWS = 400
 DRIFT, DRIFT_WEIGHT = 0.19, 4
 """Drift between runs: the least standard deviation of log cost, and how many runs this prior weighs."""
-BETWEEN, BETWEEN_WEIGHT = 0.2, 2
+BETWEEN, BETWEEN_WEIGHT = 0.3, 2
 """The same between the mean answers of scenarios. All four are assumptions."""
 
 
@@ -36,13 +36,19 @@ def predict(
     narrow. So the error of the mean's logarithm is bootstrapped in units of its own standard error (studentised), which
     widens the interval upwards. Without ``observations`` it is widened further, by a factor taken from simulations with
     5 to 300 log-normal, exponential and Pareto answers. The estimate is raised by the squared coefficient of variation
-    over the number of answers, because actual / estimate would otherwise exceed 1 by that much on average.
+    over the number of answers, because actual / estimate would otherwise exceed 1 by that much on average; likewise for
+    the mean answers of scenarios.
+
+    Where the means of scenarios are log-normal with a sigma of up to 1, the upper bound holds in 87 to 100% of
+    simulated studies after a pilot of ten scenarios or more. Fewer do not show how much others differ: after three, in
+    85 to 99% up to a sigma of 0.6, and in 69 to 80% at 1.
     """
     size, mean = len(costs), costs.mean()
     variation = costs.std(ddof=1) / mean if mean else 0.0
-    noise = np.exp(spread * generator.standard_normal(DRAWS) - spread**2 / 2)
+    noise, raised = np.exp(spread * generator.standard_normal(DRAWS) - spread**2 / 2), 1 + variation**2 / size
     if observations:
-        noise = noise * np.exp(_group_errors(costs, observations, new_scenarios, generator))
+        errors, missed = _group_errors(costs, observations, new_scenarios, generator)
+        noise, raised = noise * np.exp(errors), raised * (1 + missed)
     if not variation:
         return mean * count, mean * count * noise
     past = costs[generator.integers(size, size=(DRAWS, size))]
@@ -55,25 +61,27 @@ def predict(
     # a resample may happen to hold only equal answers: avoid dividing by 0
     past_variation = np.maximum(past.std(axis=1, ddof=1) / past_mean, 0.3 * variation)
     error = np.log(new / past_mean) * variation / past_variation * (1 + (0.0 if observations else size**-0.5))
-    return mean * count * (1 + variation**2 / size), mean * count * np.exp(error) * noise
+    return mean * count * raised, mean * count * np.exp(error) * noise
 
 
 def _group_errors(
     costs: Floats, observations: Sequence[Observation], new_scenarios: int, generator: np.random.Generator
-) -> Floats:
-    """Simulated errors of the total's logarithm due to differences between scenarios and between runs."""
+) -> tuple[Floats, float]:
+    """Simulated errors of the total's logarithm due to differences between scenarios and between runs, and by what
+    share few scenarios lead to expect too little.
+    """
     scenarios, runs = [each.scenario for each in observations], [each.run for each in observations]
-    variance = 0.0
+    variance = missed = 0.0
     if None not in scenarios and len(set(scenarios)) < len(costs):
         number, between = _between(costs, scenarios)
         weight = BETWEEN_WEIGHT + number - 1
         between = max(0.0, (BETWEEN_WEIGHT * BETWEEN**2 + (number - 1) * between) / weight)
-        variance += between * (1 / number + 1 / new_scenarios)
+        variance, missed = between * (1 / number + 1 / new_scenarios), float(np.expm1(between)) / number
     if None not in runs:
         number, drift = _between(costs, runs)
         drift = (DRIFT_WEIGHT * DRIFT**2 + (number - 1) * drift) / (DRIFT_WEIGHT + number - 1)
         variance += max(DRIFT**2, drift) * (1 + 1 / number)
-    return np.sqrt(variance) * generator.standard_normal(DRAWS)  # type: ignore[no-any-return]
+    return np.sqrt(variance) * generator.standard_normal(DRAWS), missed
 
 
 def _between(costs: Floats, ids: Sequence[Hashable]) -> tuple[int, float]:
