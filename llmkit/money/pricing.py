@@ -184,9 +184,10 @@ def saved_by_cache(usage: Usage, rates: Rates) -> Decimal | None:
     """What caching saved on the input, unrounded; negative when cache writes cost more than they saved, ``None`` when a
     rate is unknown.
     """
-    _, *kept, _ = billed_tokens(usage)
-    plain, *others = input_rates(rates)
-    cost, without = _sum(kept, others), _sum([sum(kept)], [plain])
+    _, cached, written, written_1h, _ = billed_tokens(usage)
+    plain, rate, rate_written, rate_1h = input_rates(rates)
+    kept = cached, written, written_1h
+    cost, without = _sum(kept, (rate, rate_written, rate_1h)), _sum([sum(kept)], [plain])
     return None if cost is None or without is None else EXACT.subtract(without, cost)
 
 
