@@ -188,5 +188,11 @@ STEPS: Mapping[str, Step] = {
     """,
     # nothing: views changed
     "await_batches": "",
+    # so that rows inserted with plain SQL need none
+    "default_times": "".join(
+        f"ALTER TABLE {table} ALTER {time} SET DEFAULT (now() AT TIME ZONE 'UTC');"
+        for table in ("llm_providers", "llm_models")
+        for time in ("created_at", "updated_at")
+    ),
 }
 """By name, append only."""

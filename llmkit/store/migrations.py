@@ -41,8 +41,8 @@ MIGRATIONS: Mapping[str, Step] = {
             default_cost_input_per_million DECIMAL(18, 8) CHECK (default_cost_input_per_million >= 0),
             default_cost_output_per_million DECIMAL(18, 8) CHECK (default_cost_output_per_million >= 0),
             balance DECIMAL(18, 10),
-            created_at TIMESTAMP NOT NULL DEFAULT (now() AT TIME ZONE 'UTC'),
-            updated_at TIMESTAMP NOT NULL DEFAULT (now() AT TIME ZONE 'UTC')
+            created_at TIMESTAMP NOT NULL,
+            updated_at TIMESTAMP NOT NULL
         );
         CREATE TABLE llm_models (
             id BIGINT PRIMARY KEY,
@@ -59,8 +59,8 @@ MIGRATIONS: Mapping[str, Step] = {
             max_output_tokens BIGINT,
             retires_on DATE,
             api_config JSON,
-            created_at TIMESTAMP NOT NULL DEFAULT (now() AT TIME ZONE 'UTC'),
-            updated_at TIMESTAMP NOT NULL DEFAULT (now() AT TIME ZONE 'UTC'),
+            created_at TIMESTAMP NOT NULL,
+            updated_at TIMESTAMP NOT NULL,
             UNIQUE (provider_id, model_id)
         );
         -- one default a provider; DuckDB has no partial indexes, but NULLs never collide

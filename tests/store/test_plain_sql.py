@@ -32,6 +32,11 @@ INSERT = """
         created_at, updated_at)
     SELECT 9001, id, 'mine', 'Mine', 1.25, 5, now()::TIMESTAMP, now()::TIMESTAMP FROM llm_providers
     WHERE name = 'openai'"""
+SHORT = (
+    """INSERT INTO llm_providers (id, name, display_name, wire, base_url)
+    VALUES (9000, 'lab', 'Lab', 'openai_chat', 'http://127.0.0.1:9/v1')""",
+    "INSERT INTO llm_models (id, provider_id, model_id, display_name) VALUES (9001, 9000, 'mine', 'Mine')",
+)
 SET_PRICE = "UPDATE llm_models SET cost_input_per_million = 7.5 WHERE model_id = 'gpt-6-luna'"
 
 
@@ -67,12 +72,7 @@ def test_a_row_needs_only_what_makes_it_one(path):
     """Of the rest the database knows what it is at first: the times are now, in UTC."""
     before = datetime.now(UTC)
     with llmkit.open(path, simulate=True) as kit:
-        run_sql(
-            path,
-            "INSERT INTO llm_providers (id, name, display_name, wire, base_url) "
-            "VALUES (9000, 'lab', 'Lab', 'openai_chat', 'http://127.0.0.1:9/v1')",
-            "INSERT INTO llm_models (id, provider_id, model_id, display_name) VALUES (9001, 9000, 'mine', 'Mine')",
-        )
+        run_sql(path, *SHORT)
         provider, model = kit.catalog.provider("lab"), kit.catalog.model("lab:mine")
         assert (provider.max_parallel_requests, provider.requests_per_minute, provider.is_enabled) == (1, 60, True)
         assert (model.status, model.is_default, model.cost_input_per_million) == ("ACTIVE", False, None)

@@ -6,8 +6,10 @@ import tarfile
 import warnings
 from pathlib import Path
 
+import duckdb
 import pytest
 from previous.write import MODELS, SCHEMA, tables
+from test_plain_sql import SHORT
 
 import llmkit
 from llmkit.catalog.seeding import FINGERPRINT
@@ -99,3 +101,11 @@ def test_answers_of_the_version_before_are_reused(previous):
     run = previous.run(["How was it?", "And you?"], MODELS, schema=SCHEMA, reuse="only").result()
     assert run.probes["reused_from"].tolist() == previous.load(RUNS["schema"]).probes["probe_id"].tolist()
     assert run.probes["answer.mood"].isin(["good", "bad"]).all()
+
+
+def test_rows_inserted_with_plain_sql_need_no_times_here_either(previous):
+    """The tables of an earlier version get the defaults of new ones."""
+    with duckdb.connect(previous.path) as connection:
+        for statement in SHORT:
+            connection.execute(statement)
+    assert previous.catalog.model("lab:mine").created_at is not None
