@@ -166,6 +166,8 @@ WAYS = (
     lambda each: json.dumps(each)[1:-1],
     lambda each: f"%{ord(each):02x}",
     lambda each: f"%25{ord(each):02X}",
+    lambda each: f"\\u0025{ord(each):02x}",
+    lambda each: f"\\\\u002525{ord(each):02X}",
 )
 
 

@@ -80,8 +80,9 @@ def _written(secret: str) -> re.Pattern[str]:
 def _one_written(character: str) -> str:
     number = "".join(f"[{digit}{digit.upper()}]" for digit in f"{ord(character):02x}")
     backslashes = r"\\\\{0,7}"  # alternatives that begin with different characters match fast
-    escapes = f"u00{number}|{re.escape(character)}" if character in _ESCAPABLE else f"u00{number}"
-    return f"(?:{re.escape(character)}|{backslashes}(?:{escapes})|%(?:25){{0,2}}{number})"
+    encoded = f"(?:25){{0,2}}{number}"
+    escapes = f"u00(?:{number}|25{encoded})" + (f"|{re.escape(character)}" if character in _ESCAPABLE else "")
+    return f"(?:{re.escape(character)}|{backslashes}(?:{escapes})|%{encoded})"
 
 
 def checked_key(key: Key, source: str) -> Key:
