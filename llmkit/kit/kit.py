@@ -863,7 +863,9 @@ class Kit:
         return analysis.Run(run_id, self._store, lambda run: run_view.RunView(run, self.resume), self._actor)
 
     def _as_run(self, run: analysis.Run | str) -> analysis.Run:
-        return run if isinstance(run, analysis.Run) else self.load(run)
+        if isinstance(run, analysis.Run):
+            return self.load(run.id) if self._is_closed else run  # a closed kit says so
+        return self.load(run)
 
     def _own_kind(self, simulated: bool | None) -> bool:
         return self.simulated if simulated is None else texts.flag(simulated, "simulated")

@@ -48,7 +48,13 @@ def test_every_call_of_a_closed_kit_says_that_it_is_closed(kit, sim):
         lambda _: kept.set_balance("openai", 5),
         lambda _: kept.history(),
     ]
-    for call in [*CALLS, *kept_calls, lambda kit: kit.use_simulator(sim)]:
+    with_run = [
+        lambda kit: kit.reader(run),
+        lambda kit: kit.coding_form(run, ["a", "b"]),
+        lambda kit: kit.replicate(run),
+        lambda kit: kit.export_capsule(run, "c.zip"),
+    ]
+    for call in [*CALLS, *kept_calls, *with_run, lambda kit: kit.use_simulator(sim)]:
         with pytest.raises(llmkit.LlmkitError, match=r"This kit is closed: open the catalog again with llmkit\.open"):
             call(kit)
     assert repr(kit) == f"<llmkit.Kit {kit.path} (closed)>"
