@@ -96,8 +96,8 @@ def _refuse_unused(dimensions: Sequence[Dimension], fillers: Sequence[_Filler]) 
     for dimension in dimensions:
         if dimension.key not in used:
             raise ValidationError(
-                f"The dimension {dimension.name!r} is not in the template: write [{dimension.name}] where it belongs, "
-                "or leave the dimension out.",
+                f"The dimension {dimension.name!r} is not in the template: write {fillers[0].place(dimension.name)} "
+                "where it belongs, or leave the dimension out.",
                 field="dimensions",
             )
 
@@ -146,6 +146,9 @@ class _Placeholders:
         self._pieces.append((source[end:], False))
         self.uses = frozenset(piece for piece, is_key in self._pieces if is_key)
 
+    def place(self, name: str) -> str:
+        return f"[{name}]"
+
     def fill(self, chosen: Sequence[Chosen]) -> str:
         wordings = {each.dimension.key: str(each.wording) for each in chosen}
         return "".join(wordings[piece] if is_key else piece for piece, is_key in self._pieces)
@@ -174,6 +177,9 @@ class _JinjaText:
             sentence = f"{name} in {field} is not a dimension. Set other names in the template itself."
             raise unknown_name(name, owners, field, sentence)
         self.uses = frozenset(owners[name] for name in names & owners.keys())
+
+    def place(self, name: str) -> str:
+        return f"{{{{ {_variable(name)} }}}}"
 
     def fill(self, chosen: Sequence[Chosen]) -> str:
         try:
