@@ -18,6 +18,7 @@ FORMATS: Sequence[type[Format]] = (Gemini, Anthropic, Responses, Chat)
 WRONG_KEY = "invalid"
 # first segments of a path that are not the name of a provider
 _NOT_A_PROVIDER = re.compile(r"v\d+(alpha|beta)?$|chat$|completions$|responses$|messages$|models$|files$|batch(es)?$")
+_LISTS = tuple({each.list_path for each in FORMATS})
 _OWN = {each.usual: each for each in FORMATS if each.usual not in DIALECTS}
 """Providers with their own format."""
 
@@ -53,7 +54,7 @@ def route(method: str, path: str, headers: Mapping[str, str]) -> Route | None:
     """
     segment = path.strip("/").split("/")[0]
     provider = "" if _NOT_A_PROVIDER.match(segment) else segment
-    if method == "GET" and path.endswith("/models"):
+    if method == "GET" and path.endswith(_LISTS):
         kind = _of_list(provider, path, headers)
         return Route(kind(provider or kind.usual), "list_models")
     for kind in FORMATS:

@@ -62,6 +62,8 @@ class Format(ABC):
     """The provider of URLs that name none."""
     path: ClassVar[str]
     """A pattern for the path of a request for an answer, with a group for the model if it is there."""
+    list_path: ClassVar[str] = "/models"
+    """The end of the path of a request for a list of models."""
     list_marks: ClassVar[frozenset[str]] = frozenset()
     """Headers and parts of the path that tell a request for a list of models, at a URL without a provider."""
     blocks_prompts: ClassVar[bool] = False
