@@ -87,6 +87,8 @@ def corrected_mean(
 def corrected_shares(table: pd.DataFrame, by: str | None, within: str | None) -> pd.DataFrame:
     """One row per category (and level of ``by``); see :meth:`llmkit.Run.corrected_shares`. ``table`` has one row per
     answer coded by the model: category, hand (missing where nobody coded it), and the columns ``by`` and ``within``."""
+    if by in ("category", "hand"):
+        raise ValidationError(f"by={by!r} would be the codes themselves: choose another column.", field="by")
     rows = []
     levels = [(None, table)] if by is None else table.groupby(by, sort=False, observed=True)
     for level, own in levels:
@@ -101,20 +103,19 @@ def corrected_shares(table: pd.DataFrame, by: str | None, within: str | None) ->
             corrected = _corrected(labelled, rest, category, within)
             low, high = corrected.share_interval()
             hand, model = labelled["hand"] == category, own["category"] == category
-            rows.append(
-                ({} if by is None else {by: level})
-                | {
-                    "category": category,
-                    "share": min(1.0, max(0.0, corrected.estimate)),
-                    "low": low,
-                    "high": high,
-                    "share_model": float(model.mean()),
-                    "share_hand": float(hand.mean()),
-                    "n_hand": len(labelled),
-                    "n": len(own),
-                    "weight": corrected.weight,
-                }
-            )
+            row = {
+                "category": category,
+                "share": min(1.0, max(0.0, corrected.estimate)),
+                "low": low,
+                "high": high,
+                "share_model": float(model.mean()),
+                "share_hand": float(hand.mean()),
+                "n_hand": len(labelled),
+                "n": len(own),
+                "weight": corrected.weight,
+            }
+            named = {f"corrected_{name}" if name == by else name: value for name, value in row.items()}
+            rows.append(({} if by is None else {by: level}) | named)
     return pd.DataFrame(rows)
 
 

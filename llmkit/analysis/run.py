@@ -362,8 +362,8 @@ class Run:
             within: the clusters of correlated answers; ``None`` treats all as independent.
 
         Columns: ``by``, category, share with its 95% interval (low, high), share_model and share_hand (the shares by
-        either alone), n_hand, n, and weight (of the model's codes, from 0 to 1). By prediction-powered inference
-        (PPI++, arXiv:2311.01453).
+        either alone), n_hand, n, and weight (of the model's codes, from 0 to 1); one that is called as ``by`` is called
+        ``corrected_<name>``. By prediction-powered inference (PPI++, arXiv:2311.01453).
 
         Raises:
             ValidationError: codes of several coders, or fewer than two answers coded by both.

@@ -98,6 +98,16 @@ def test_corrected_shares_cover_the_truth(scenarios, labels, how):
     assert naive < covered
 
 
+@pytest.mark.parametrize("name", ["weight", "n", "share"])
+def test_levels_may_have_the_name_of_a_column_of_ours(name):
+    """Each level keeps its own rows and values, and our column gets another name."""
+    table = _study(np.random.default_rng(3), 60, 60)
+    table[name] = np.where(table["scenario_id"] < 30, "light", "heavy")
+    corrected, plain = (corrected_shares(table.rename(columns={name: by}), by, None) for by in (name, "config"))
+    assert set(corrected[name]) == {"light", "heavy"}
+    assert corrected.rename(columns={name: "config", f"corrected_{name}": name}).equals(plain)
+
+
 def test_more_labels_or_more_answers():
     """Labels, where the model is often wrong and many answers are there; answers, where it is never wrong."""
     generator = np.random.default_rng(3)
@@ -130,6 +140,8 @@ def test_a_run_is_corrected_by_what_was_coded_in_the_form(kit):
     assert list(purchase["half_width"]) == pytest.approx(list((table["high"] - table["low"]) / 2))
     with pytest.raises(llmkit.ValidationError, match="one coder"):
         run.corrected_shares(pd.concat([codes, codes]))
+    with pytest.raises(llmkit.ValidationError, match="the codes themselves"):
+        run.corrected_shares(codes, by="category")
     with pytest.raises(llmkit.ValidationError, match="Did you mean 'config'"):
         run.corrected_shares(codes, by="confg")
     with pytest.raises(llmkit.ValidationError, match="Did you mean 'scenario_id'"):
