@@ -507,7 +507,7 @@ class Run:
         return self._view(self)
 
     def __repr__(self) -> str:
-        tally = self._look(totals.tally)
+        tally = self._look(partial(totals.tally, is_live=self._store.is_live(self.id)))
         return f"<Run {self.id}{in_words(self._row(), self.status, tally, self.notes)}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:

@@ -18,18 +18,19 @@ def total_cost(connection: duckdb.DuckDBPyConnection, run_id: str) -> Decimal:
     return Decimal(column(connection, total, [run_id])[0])
 
 
-def tally(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any]:
+def tally(connection: duckdb.DuckDBPyConnection, run_id: str, *, is_live: bool) -> dict[str, Any]:
     """The state of a run: its probes by status, ``cost`` (what is known, exact), and ``unknown``, how many probes are
-    unpriced and how many requests without an answer may have been billed.
+    unpriced and how many requests without an answer may have been billed. Open ones of a live run are in flight.
     """
     return rows(
         connection,
         f"""
         SELECT {COUNTS}, coalesce(sum(estimated_cost), 0)::DECIMAL(38, 10) AS cost,
-            count(*) FILTER (cost_source LIKE '%unpriced') + coalesce(sum(maybe_billed), 0)::BIGINT AS "unknown"
-        FROM probe_states WHERE run_id = ?
+            count(*) FILTER (cost_source LIKE '%unpriced') + coalesce(sum(maybe_billed), 0)::BIGINT
+                + (SELECT count(*) FROM open_attempts WHERE run_id = $1 AND {LOST} AND NOT $2) AS "unknown"
+        FROM probe_states WHERE run_id = $1
         """,
-        [run_id],
+        [run_id, is_live],
     )[0]
 
 

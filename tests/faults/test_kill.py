@@ -119,6 +119,7 @@ def test_a_killed_run_is_listed_as_interrupted(zygote, sim, catalog):
         run = kit.load(row["run_id"])
         assert run.attempts["maybe_billed"].sum() == run.probes["maybe_billed"].sum() == row["unknown"]
         assert run.costs()["maybe_billed"].sum() == row["unknown"]
+        assert " and 5 unpriced" in repr(run)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             assert set(kit.resume(row["run_id"]).result(60).probes["status"]) == {"ok"}
