@@ -202,7 +202,8 @@ def estimate_model(
     if caching is not None:
         read, written = (share * own.sum() / tokens.sum() for share in caching)
         written = min(written, 1 - read)
-        mix = np.array([1 - read - written, read, written, 0])
+        mix = ALL_PLAIN.copy()  # the other kinds stay 0
+        mix[:3] = 1 - read - written, read, written
     rates = _mean_rates(model.price, tokens, at, mix, fallback)
     if rates is None:
         return result
