@@ -142,12 +142,12 @@ def test_limits_are_read_from_the_headers(sim):
 @pytest.mark.parametrize("wire", WIRES.values(), ids=WIRES)
 def test_a_provider_that_nobody_described_is_served_in_its_format(sim, wire):
     """Adding one is a file of the catalog: the simulator answers, lists models and complains as its format does."""
-    model = Model(provider="groq", model_id="fresh-1", display_name="Fresh", max_output_tokens=64_000)
+    model = Model(provider="nobody", model_id="fresh-1", display_name="Fresh", max_output_tokens=64_000)
     call = Call(model=model, messages=(Message("user", "Do you like bees?"),))
     assert isinstance(wire.parse(call, _send(sim, call, wire.build(call), wire=wire)), Completion)
     listed = parse_models(_send(sim, call, wire.list_models(), wire=wire))
     assert [each.model_id for each in listed] == ["simulated"]
-    sim.script("groq", ["quota"])
+    sim.script("nobody", ["quota"])
     failure = wire.parse(call, _send(sim, call, wire.build(call), wire=wire))
     assert isinstance(failure, Failure)
     assert failure.code is Code.QUOTA_EXHAUSTED
