@@ -9,6 +9,8 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
+
 from llmkit.errors import ValidationError
 from llmkit.money import pricing
 from llmkit.providers.wires import wire_for
@@ -72,11 +74,11 @@ NOTHING = Reused({}, frozenset())
 
 def check_reuse(reuse: Any, within: Any) -> timedelta | None:
     """The maximum age of reused answers; ``within`` is in days, ``None`` for any age."""
-    if not isinstance(reuse, bool) and not (isinstance(reuse, str) and reuse == "only"):
+    if not isinstance(reuse, bool | np.bool_) and not (isinstance(reuse, str) and reuse == "only"):
         raise ValidationError('reuse is True, False or "only".', field="reuse")
     if within is None:
         return None
-    if reuse is False:
+    if not reuse:
         raise ValidationError(
             "reuse_within limits the age of reused answers: it needs reuse=True.", field="reuse_within"
         )

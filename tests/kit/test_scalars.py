@@ -93,6 +93,8 @@ def test_questions_and_designs_take_numbers_from_a_table(kit):
     ]
     run = kit.run(asked, SMALL).result(60)
     assert run.probes["status"].eq("ok").all()
+    assert kit.run(asked, SMALL, reuse=np.True_).result(60).probes["cost_source"].eq("reused").all()
+    assert not kit.run(asked, SMALL, reuse=np.False_).result(60).probes["cost_source"].eq("reused").any()
     levels = {"a": [1, 2, 3], "b": [4, 5, 6]}
     few = llmkit.scenarios_from_template("[a] [b]", levels, n=np.int64(3), method="sample", seed=np.int64(4))
     assert few == llmkit.scenarios_from_template("[a] [b]", levels, n=3, method="sample", seed=4)
