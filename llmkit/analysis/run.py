@@ -121,8 +121,8 @@ class Run:
         """``completed``, ``budget`` (stopped by it), ``cancelled``, ``failed``, ``running`` or ``interrupted`` (its
         process died); then, with batches that outlived it, ``waiting for batch, 340 of 1,000 back``.
         """
-        stored, is_live = self._row()["status"], self._store.is_live(self.id)
-        return effective_status(stored, is_live, None if is_live else self._in_batches())
+        row, is_live = self._row(), self._store.is_live(self.id)
+        return effective_status(row["status"], is_live, None if is_live else self._in_batches(row["settings"]))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -536,9 +536,9 @@ class Run:
     def _row(self) -> dict[str, Any]:
         return self._store.run(self.id)
 
-    def _in_batches(self) -> tuple[int, int] | None:
+    def _in_batches(self, settings: Mapping[str, Any]) -> tuple[int, int] | None:
         """How many of its requests in batches are back, and how many there are; ``None`` if it waits for none."""
-        is_batched = self.settings.get("batched")
+        is_batched = settings.get("batched")
         return self._look(lambda c, run_id: run_rows.in_batches(c).get(run_id)) if is_batched else None
 
     def _look(self, question: Callable[[Snapshot, str], T]) -> T:

@@ -21,7 +21,7 @@ def stored_progress(run: Run, status: str, probes: pd.DataFrame) -> Progress:
     first, last = probes["started_at"].min(), probes["completed_at"].max()
     started = datetime.now(UTC) if pd.isna(first) else first
     return Progress(
-        status=effective_status(status, True, run._in_batches()),
+        status=effective_status(status, True, run._in_batches(settings)),
         started_at=started,
         ended_at=started if pd.isna(first) or pd.isna(last) else last,
         estimate=run.estimate,
