@@ -154,8 +154,8 @@ def _level(level: Any, rows: pd.DataFrame, answered: pd.DataFrame, share: bool) 
 
 def _cost(*levels: pd.DataFrame) -> dict[str, float]:
     """The known cost of levels, if costs are recorded."""
-    rows = pd.concat(levels)
-    return {"cost": float(rows["cost"].sum(min_count=1))} if "cost" in rows else {}
+    costs = [rows["cost"] for rows in levels if "cost" in rows]
+    return {"cost": float(pd.concat(costs).sum(min_count=1))} if costs else {}
 
 
 def _adjusted(answered: dict[Any, pd.DataFrame], share: bool) -> dict[str, list[float]]:
