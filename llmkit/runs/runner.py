@@ -120,11 +120,13 @@ class Runner(Generic[T]):
             lost = [event for place, row in sent.items() if place not in kept for event in lost_outcome(run_id, row)]
             number = store.read(lambda c: queries.next_state(c, run_id))
             if lost:
-                maybe = "may have been billed, and are asked again; run.costs() shows what they may have cost as"
-                warn(
-                    f"The process of run {run_id} ended while requests were in flight ({len(lost)}). They "
-                    + (f"{maybe} maybe_billed_cost." if any(e["maybe_billed"] for e in lost) else "are asked again.")
-                )
+                told = "They are asked again."
+                if any(event["maybe_billed"] for event in lost):
+                    told = (
+                        "They may have been billed, and are asked again; run.costs() shows what they may have cost as "
+                        "maybe_billed_cost."
+                    )
+                warn(f"The process of run {run_id} ended while requests were in flight ({len(lost)}). {told}")
             since = max(datetime.now(UTC), store.read(lambda c: run_rows.latest(c, run_id)) + timedelta.resolution)
             changed = changes or None
             state = events.run_state(run_id=run_id, number=number, status="running", again=AGAIN, changes=changed)
