@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from random import Random
 from typing import Any, cast
 
@@ -116,15 +116,19 @@ class _Maker:
                 return schema
         return {}
 
-    def _referred(self, reference: str) -> Mapping[str, Any]:
+    @cached_property
+    def _resolver(self) -> Any:
         # lazy, for start-up time: most simulators never give structured answers
         from referencing import Registry
-        from referencing.exceptions import Unresolvable
         from referencing.jsonschema import DRAFT202012
 
-        whole = Registry().with_resource("", DRAFT202012.create_resource(self._root))
+        return Registry().with_resource("", DRAFT202012.create_resource(self._root)).resolver()
+
+    def _referred(self, reference: str) -> Mapping[str, Any]:
+        from referencing.exceptions import Unresolvable
+
         try:
-            node = whole.resolver().lookup(reference).contents
+            node = self._resolver.lookup(reference).contents
         except (Unresolvable, TypeError, ValueError):
             return {}
         return node if isinstance(node, Mapping) else {}
